@@ -1,0 +1,1 @@
+"""Scheduled batch forecasting with a validated, weighted and calibrated ensemble."""

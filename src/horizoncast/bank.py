@@ -1,0 +1,219 @@
+"""The bank: what every member forecast at every past cutoff, and what then happened.
+
+Validation fills it, live forecasts continue it, and weights, fusion, skill and calibration are pure
+functions of a slice of it. All numbers are in the series' scale.
+
+Letters in shapes: K members, W validation windows (cutoffs), H steps, Q levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.calendar import Dates
+from horizoncast.errors import BankError, UnknownNameError
+from horizoncast.forecast import Failure, Forecast
+from horizoncast.horizon import Horizon, effective_windows
+from horizoncast.series import Scale, Series
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bank:
+    """Forecasts of K members at W cutoffs with their outcomes, in the series' scale.
+
+    Parameters
+    ----------
+    members
+        K names.
+    cutoffs
+        (W,) datetime64[s], increasing.
+    ends
+        (W,) date of step H of each cutoff: the cutoff is matured from then on.
+    horizon, stride
+        H steps; sessions between neighbouring cutoffs.
+    levels
+        Q quantile levels.
+    scale
+        The scale every number below is in.
+    quantiles
+        (K, W, H, Q), NaN rows where a member failed or was not asked.
+    actuals
+        (W, H), NaN where unknown.
+    asked
+        (K, W) True where the member was asked; a failure is asked for and NaN.
+    nonnegative
+        True when the series cannot be negative: combined quantiles are clipped at zero.
+    """
+
+    members: tuple[str, ...]
+    cutoffs: Dates
+    ends: Dates
+    horizon: Horizon
+    stride: int
+    levels: tuple[float, ...]
+    scale: Scale
+    quantiles: Floats
+    actuals: Floats
+    asked: Bools
+    nonnegative: bool = False
+
+    def __post_init__(self) -> None:
+        shape = (len(self.members), len(self.cutoffs), self.horizon.steps, len(self.levels))
+        if self.quantiles.shape != shape:
+            raise BankError("bank: shape of the quantiles", value=self.quantiles.shape, allowed=str(shape))
+        if self.actuals.shape != shape[1:3] or self.asked.shape != shape[:2] or self.ends.shape != shape[1:2]:
+            raise BankError("bank: shapes of actuals, asked and ends must follow the quantiles", value=shape)
+        if len(self.cutoffs) > 1 and (np.diff(self.cutoffs) <= np.timedelta64(0, "s")).any():
+            raise BankError("bank: cutoffs must increase strictly")
+        for array in (self.quantiles, self.actuals, self.asked, self.cutoffs, self.ends):
+            array.setflags(write=False)
+
+    @property
+    def windows(self) -> int:
+        """W, the number of cutoffs."""
+        return len(self.cutoffs)
+
+    @property
+    def n_eff(self) -> float:
+        """Effective number of independent windows."""
+        return effective_windows(self.windows, self.stride, self.horizon)
+
+    @property
+    def median(self) -> Floats:
+        """(K, W, H) medians."""
+        return np.asarray(self.quantiles[..., self.level_index(0.5)])
+
+    @property
+    def answered(self) -> Bools:
+        """(K, W) True where a member has a forecast."""
+        return np.asarray(np.isfinite(self.quantiles).all(axis=(2, 3)))
+
+    @property
+    def leads(self) -> npt.NDArray[np.int64]:
+        """0-based steps of the horizon's lead grid."""
+        return np.array(self.horizon.lead_grid, dtype=np.int64) - 1
+
+    def level_index(self, level: float) -> int:
+        """Position of a level."""
+        if level not in self.levels:
+            raise BankError("bank: no such level", value=level, allowed=str(self.levels))
+        return self.levels.index(level)
+
+    def member_index(self, name: str) -> int:
+        """Position of a member."""
+        if name not in self.members:
+            raise UnknownNameError.of("member", name, self.members)
+        return self.members.index(name)
+
+    def pick(self, keep: Bools | npt.NDArray[np.int64]) -> Bank:
+        """The bank on a subset of its cutoffs."""
+        return replace(
+            self,
+            cutoffs=self.cutoffs[keep],
+            ends=self.ends[keep],
+            quantiles=self.quantiles[:, keep],
+            actuals=self.actuals[keep],
+            asked=self.asked[:, keep],
+        )
+
+    def select(self, names: Sequence[str]) -> Bank:
+        """The bank of some members, in the order given."""
+        at = [self.member_index(name) for name in names]
+        return replace(self, members=tuple(names), quantiles=self.quantiles[at], asked=self.asked[at])
+
+    def with_member(self, name: str, quantiles: Floats, asked: Bools | None = None) -> Bank:
+        """The bank with one more member's rows, (W, H, Q) in the scale."""
+        if name in self.members:
+            raise BankError("bank: the member is there already", value=name)
+        row = np.ones(self.windows, dtype=np.bool_) if asked is None else asked
+        return replace(
+            self,
+            members=(*self.members, name),
+            quantiles=np.concatenate([self.quantiles, quantiles[None]]),
+            asked=np.concatenate([self.asked, row[None]]),
+        )
+
+    def slice_at(self, when: np.datetime64, newest: int) -> Bank:
+        """What a decision at `when` may use: the `newest` cutoffs whose step H is known by then."""
+        matured = np.flatnonzero(self.ends <= when)
+        return self.pick(matured[-newest:] if newest else matured[:0])
+
+
+def build_bank(
+    series: Series,
+    horizon: Horizon,
+    stride: int,
+    levels: Sequence[float],
+    rows: dict[str, Iterable[Forecast | Failure]],
+    *,
+    until: np.datetime64 | None = None,
+) -> Bank:
+    """Lay members' answers out as a bank in the series' scale.
+
+    Parameters
+    ----------
+    series
+        Gives the scale, the sessions and the actuals.
+    rows
+        Each member's answers; failures mark the cutoff as asked. A failure without a cutoff marks
+        every cutoff of the bank.
+    until
+        Actuals after this date are hidden (a replay); the series' last observation by default.
+
+    Raises
+    ------
+    BankError
+        When a forecast has another length or other levels than the bank.
+    """
+    answers = {name: list(items) for name, items in rows.items()}
+    cutoffs = sorted({a.cutoff for items in answers.values() for a in items if a.cutoff is not None})
+    last = series.last if until is None else until
+    shape = (len(answers), len(cutoffs), horizon.steps, len(levels))
+    quantiles = np.full(shape, np.nan)
+    actuals = np.full(shape[1:3], np.nan)
+    asked = np.zeros(shape[:2], dtype=np.bool_)
+    dates = [series.session_dates(cutoff, horizon.steps) for cutoff in cutoffs]
+    for w, cutoff in enumerate(cutoffs):
+        actual = np.where(dates[w] <= last, series.actuals(cutoff, dates[w]), np.nan)
+        known = np.isfinite(actual)
+        actuals[w, known] = series.scale.forward(actual[known])
+    place = {cutoff: w for w, cutoff in enumerate(cutoffs)}
+    for k, items in enumerate(answers.values()):
+        for answer in items:
+            where: slice | int = slice(None) if answer.cutoff is None else place[answer.cutoff]
+            asked[k, where] = True
+            if isinstance(answer, Forecast):
+                assert isinstance(where, int)
+                quantiles[k, where] = _scaled(answer, series.scale, dates[where], tuple(levels))
+    return Bank(
+        members=tuple(answers),
+        cutoffs=np.array(cutoffs, dtype="datetime64[s]"),
+        ends=np.array([d[-1] for d in dates], dtype="datetime64[s]"),
+        horizon=horizon,
+        stride=stride,
+        levels=tuple(levels),
+        scale=series.scale,
+        quantiles=quantiles,
+        actuals=actuals,
+        asked=asked,
+        nonnegative=series.nonnegative,
+    )
+
+
+def _scaled(forecast: Forecast, scale: Scale, dates: Dates, levels: tuple[float, ...]) -> Floats:
+    """A forecast's quantiles in the scale, after checking that they belong in the bank."""
+    if forecast.levels != levels:
+        raise BankError(f"bank: levels of {forecast.member}", value=forecast.levels, allowed=str(levels))
+    if not np.array_equal(forecast.dates, dates):
+        raise BankError(
+            f"bank: dates of {forecast.member} at {forecast.cutoff} are not the series' sessions",
+            action="a forecast is scored on its own dates only",
+        )
+    return scale.forward(forecast.quantiles)

@@ -1,0 +1,189 @@
+"""A forecast, or the failure that stands in its place.
+
+Letters in shapes: H horizon steps, Q quantile levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.calendar import Dates
+from horizoncast.errors import ForecastError
+
+Floats = npt.NDArray[np.float64]
+
+
+class Flag(StrEnum):
+    """What a reader must know about a forecast; nothing happens without one."""
+
+    FALLBACK = "fallback"
+    EXTRAPOLATED_TAIL = "extrapolated_tail"
+    SHORT_HISTORY = "short_history"
+    STALE_INPUT = "stale_input"
+    FEW_WINDOWS = "few_windows"
+    NO_COVARIATES = "no_covariates"
+    NOT_CONVERGED = "not_converged"
+    SORTED = "quantiles_sorted"
+    CLIPPED_AT_ZERO = "clipped_at_zero"
+    DEGENERATE_WIDTH = "degenerate_width"
+    MEMBER_FAILED = "member_failed"
+    IMPLAUSIBLE = "implausible"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """The model that really ran, by its own name.
+
+    Parameters
+    ----------
+    id
+        What ran (``arima_garch``, ``amazon/chronos-bolt-small``).
+    revision
+        Version of its code or repository.
+    digest
+        Digest of its configuration or weights.
+    trained_until
+        Last date any learned part has seen, None when it is fitted at the cutoff's own grid point.
+    """
+
+    id: str
+    revision: str = ""
+    digest: str = ""
+    trained_until: np.datetime64 | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forecast:
+    """Quantiles of the target at each step after a cutoff, checked on every construction.
+
+    Parameters
+    ----------
+    series, unit, member
+        Names of the series, of its unit and of the model.
+    cutoff
+        Forecast origin: the last observation the forecast has seen.
+    dates
+        (H,) datetime64[s], after the cutoff, increasing.
+    levels
+        (Q,) quantile levels, increasing, 0.5 among them.
+    quantiles
+        (H, Q) in the unit, finite, never crossing.
+    identity
+        The model that ran.
+    flags
+        Codes of what a reader must know.
+
+    Raises
+    ------
+    ForecastError
+        When one of these does not hold.
+    """
+
+    series: str
+    unit: str
+    member: str
+    cutoff: np.datetime64
+    dates: Dates
+    levels: tuple[float, ...]
+    quantiles: Floats
+    identity: ModelIdentity
+    flags: tuple[Flag, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        dates = np.array(self.dates, dtype="datetime64[s]")
+        quantiles = np.array(self.quantiles, dtype=np.float64)
+        dates.setflags(write=False)
+        quantiles.setflags(write=False)
+        object.__setattr__(self, "cutoff", np.datetime64(self.cutoff, "s"))
+        object.__setattr__(self, "dates", dates)
+        object.__setattr__(self, "quantiles", quantiles)
+        object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
+        object.__setattr__(self, "flags", tuple(sorted({Flag(flag) for flag in self.flags})))
+        _check_forecast(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor: a dataclass alone is not validated when unpickled."""
+        names = self.__dataclass_fields__
+        return _rebuild_forecast, ({name: getattr(self, name) for name in names},)
+
+    @property
+    def steps(self) -> int:
+        """H, the number of steps."""
+        return len(self.dates)
+
+    @property
+    def point(self) -> Floats:
+        """(H,) point forecast in the unit: the median."""
+        return self.quantile(0.5)
+
+    def quantile(self, level: float) -> Floats:
+        """(H,) the quantile at one of the forecast's levels, in the unit."""
+        if level not in self.levels:
+            raise ForecastError("no such quantile level", value=level, allowed=str(self.levels))
+        return np.asarray(self.quantiles[:, self.levels.index(level)])
+
+    def interval(self, coverage: float) -> tuple[Floats, Floats]:
+        """(H,), (H,) the central prediction interval, as in ``interval(0.8)``."""
+        tail = round((1.0 - coverage) / 2.0, 6)
+        return self.quantile(tail), self.quantile(round(1.0 - tail, 6))
+
+    def same_numbers(self, other: Forecast) -> bool:
+        """Whether two forecasts are bit-identical in cutoff, dates, levels, quantiles and flags."""
+        return (
+            self.cutoff == other.cutoff
+            and self.levels == other.levels
+            and self.flags == other.flags
+            and np.array_equal(self.dates, other.dates)
+            and np.array_equal(self.quantiles, other.quantiles)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why there is no forecast at a cutoff.
+
+    Parameters
+    ----------
+    member
+        The member that was asked.
+    cutoff
+        The cutoff; None when the member failed as a whole.
+    code
+        Class name of the error, stable for grouping.
+    reason
+        The message.
+    """
+
+    member: str
+    cutoff: np.datetime64 | None
+    code: str
+    reason: str
+
+
+def _rebuild_forecast(values: dict[str, Any]) -> Forecast:
+    return Forecast(**values)
+
+
+def _check_forecast(f: Forecast) -> None:
+    where = f"forecast of {f.member} for {f.series} at {f.cutoff}"
+    if not f.levels or list(f.levels) != sorted(set(f.levels)) or 0.5 not in f.levels:
+        raise ForecastError(f"{where}: levels must increase and hold 0.5", value=f.levels)
+    if not 0.0 < f.levels[0] or not f.levels[-1] < 1.0:
+        raise ForecastError(f"{where}: levels must lie inside (0, 1)", value=f.levels)
+    if f.quantiles.shape != (len(f.dates), len(f.levels)) or not len(f.dates):
+        raise ForecastError(
+            f"{where}: shape", value=f.quantiles.shape, allowed=f"({len(f.dates)}, {len(f.levels)})"
+        )
+    if not np.isfinite(f.quantiles).all():
+        raise ForecastError(f"{where}: quantiles are not finite")
+    if (np.diff(f.quantiles, axis=1) < 0).any():
+        raise ForecastError(f"{where}: quantiles cross")
+    if np.isnat(f.cutoff) or np.isnat(f.dates).any() or f.dates[0] <= f.cutoff:
+        raise ForecastError(f"{where}: dates must follow the cutoff", value=f.dates[0])
+    if (np.diff(f.dates) <= np.timedelta64(0, "s")).any():
+        raise ForecastError(f"{where}: dates must increase")

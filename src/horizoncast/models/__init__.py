@@ -1,0 +1,1 @@
+"""Members: the models of the ensemble, one file each."""

@@ -1,0 +1,73 @@
+"""Every member by name; a new model is one file, one line here and one row in docs/methods.md.
+
+Classes are named by their import path and imported on use, so that listing members stays cheap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from horizoncast.errors import ConfigError, NotInstalledError, UnknownNameError
+from horizoncast.models.base import Member, MemberConfig
+
+MEMBERS: dict[str, str] = {
+    "random_walk": "horizoncast.models.naive:RandomWalk",
+    "seasonal_naive": "horizoncast.models.naive:SeasonalNaive",
+    "arima_garch": "horizoncast.models.arima_garch:ArimaGarch",
+    "var": "horizoncast.models.var:Var",
+    "random_forest": "horizoncast.models.random_forest:RandomForest",
+}
+
+PLANNED: tuple[str, ...] = ("chronos", "autoformer")
+"""Members whose switches exist already; asked for, they are recorded as not installed."""
+
+NAIVES: tuple[str, ...] = ("random_walk", "seasonal_naive")
+"""The references; they always run."""
+
+
+def member_class(name: str) -> type[Member[Any, Any]]:
+    """Import a member's class.
+
+    Raises
+    ------
+    UnknownNameError
+        When nobody knows the name.
+    NotInstalledError
+        When the member's packages, or the member itself, are not installed.
+    """
+    if name in PLANNED:
+        raise NotInstalledError(f"member {name} is not part of this release")
+    if name not in MEMBERS:
+        raise UnknownNameError.of("member", name, [*MEMBERS, *PLANNED])
+    module, attribute = MEMBERS[name].split(":")
+    try:
+        found: type[Member[Any, Any]] = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise NotInstalledError(
+            f"member {name} needs a package that is not installed",
+            value=error.name,
+            action="pip install 'horizoncast[neural]'",
+        ) from error
+    return found
+
+
+def make_member(name: str, settings: dict[str, Any] | None = None, *, service: str = "") -> Member[Any, Any]:
+    """Build a member from plain settings; unknown keys are errors with a hint."""
+    kind = member_class(name)
+    return kind(make_config(name, settings), service=service)
+
+
+def make_config(name: str, settings: dict[str, Any] | None = None) -> MemberConfig:
+    """Build a member's frozen settings from a mapping of its fields."""
+    kind = member_class(name).config_type
+    given = dict(settings or {})
+    known = {f.name: f for f in fields(kind)}
+    for key in given:
+        if key not in known:
+            raise UnknownNameError.of(f"setting of member {name}", key, known)
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"settings of member {name}", value=str(error)) from error

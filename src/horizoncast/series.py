@@ -1,0 +1,430 @@
+"""The series a run reads, and the only way to its rows: ``series.until(cutoff)``.
+
+Letters in shapes: T sessions of the target, n sessions of a history, P covariates, H steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.calendar import Calendar, Dates
+from horizoncast.errors import BankError, DataError, UnknownNameError
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Scale(StrEnum):
+    """Where a series is modelled; models, bank and calibration work there, people see the unit."""
+
+    LOG = "log"
+    LEVEL = "level"
+
+    def forward(self, values: Floats) -> Floats:
+        """Unit to scale, any shape."""
+        return np.log(values) if self is Scale.LOG else np.asarray(values, dtype=np.float64)
+
+    def backward(self, values: Floats) -> Floats:
+        """Scale to unit, any shape; monotone, so quantiles stay quantiles."""
+        return np.exp(values) if self is Scale.LOG else np.asarray(values, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Covariate:
+    """A series observed beside the target.
+
+    Parameters
+    ----------
+    name
+        Column name.
+    values
+        (T + F,) in its own unit, NaN where missing, on the target's sessions; the F rows after the
+        target's last session are the known future of a `known_future` covariate, else F = 0.
+    publication_lag
+        Sessions from a value's date to the moment it may be used, relative to the target's row of
+        the same date; a target dated one day ahead (see `Series.dating_offset`) adds its own.
+    max_carry
+        A missing value repeats the last one for at most this many sessions.
+    known_future
+        True for values known in advance (holidays, prices already set).
+    """
+
+    name: str
+    values: Floats
+    publication_lag: int = 0
+    max_carry: int = 5
+    known_future: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _readonly(self.values))
+        if self.publication_lag < 0 or self.max_carry < 0:
+            raise DataError(f"covariate {self.name}: publication lag and max_carry must not be negative")
+        if np.isinf(self.values).any():
+            raise DataError(f"covariate {self.name} holds infinite values")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (Covariate, {name: getattr(self, name) for name in _fields(Covariate)})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Series:
+    """A target and its covariates on one calendar, immutable.
+
+    Parameters
+    ----------
+    name, unit
+        What the target is called, and its unit (``CLP per USD``).
+    calendar
+        Its sessions.
+    dates
+        (T,) datetime64[s], strictly increasing.
+    values
+        (T,) the target in its unit, finite.
+    observed
+        (T,) False where a missing session was filled: such a value is never an actual.
+    scale, scale_reason
+        Where it is modelled, and why.
+    periods
+        Season lengths in sessions, shortest first; empty when the series has none.
+    covariates
+        See `Covariate`; P of them.
+    dating_offset
+        Sessions by which the target's date runs ahead of the moment it is known (an official rate
+        dated tomorrow and published tonight: 1).
+    nonnegative
+        True for demand and counts: quantiles are clipped at zero.
+    """
+
+    name: str
+    unit: str
+    calendar: Calendar
+    dates: Dates
+    values: Floats
+    observed: Bools | None = None
+    scale: Scale = Scale.LEVEL
+    scale_reason: str = "declared"
+    periods: tuple[int, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
+    dating_offset: int = 0
+    nonnegative: bool = False
+    _known: Floats = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        dates = np.array(self.dates, dtype="datetime64[s]")
+        dates.setflags(write=False)
+        values = _readonly(self.values)
+        observed = np.ones(len(values), dtype=np.bool_) if self.observed is None else self.observed.copy()
+        observed.setflags(write=False)
+        object.__setattr__(self, "dates", dates)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "observed", observed)
+        _check_series(self)
+        object.__setattr__(self, "_known", self._as_known())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (Series, {name: getattr(self, name) for name in _fields(Series)})
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def last(self) -> np.datetime64:
+        """Date of the last observation, the live cutoff."""
+        return np.datetime64(self.dates[-1], "s")
+
+    @cached_property
+    def ordinals(self) -> npt.NDArray[np.int64]:
+        """(T,) absolute session indices."""
+        return self.calendar.ordinal(self.dates)
+
+    def index_of(self, cutoff: np.datetime64) -> int:
+        """Row of a cutoff; an error when the cutoff is no session of the series."""
+        at = int(np.searchsorted(self.dates, np.datetime64(cutoff, "s")))
+        if at >= len(self) or self.dates[at] != cutoff:
+            raise DataError(
+                f"{self.name}: the cutoff is no observed session",
+                value=self.calendar.text(np.datetime64(cutoff, "s")),
+                allowed=f"{self.calendar.text(self.dates[0])} to {self.calendar.text(self.last)}",
+            )
+        return at
+
+    def until(self, cutoff: np.datetime64) -> History:
+        """What may be seen at `cutoff`: rows up to it, covariates as published by then."""
+        return History(series=self, stop=self.index_of(cutoff) + 1)
+
+    def truncated(self, cutoff: np.datetime64) -> Series:
+        """A series that ends at `cutoff`; covariates known in advance keep their future rows.
+
+        Rows of other covariates that a publication lag hides at the cutoff are kept, and stay hidden.
+        """
+        stop = self.index_of(cutoff) + 1
+        kept = {name: getattr(self, name) for name in _fields(Series)}
+        kept["dates"], kept["values"] = self.dates[:stop], self.values[:stop]
+        kept["observed"] = self.observed_mask[:stop]
+        kept["covariates"] = tuple(
+            covariate
+            if covariate.known_future
+            else Covariate(
+                name=covariate.name,
+                values=covariate.values[:stop],
+                publication_lag=covariate.publication_lag,
+                max_carry=covariate.max_carry,
+            )
+            for covariate in self.covariates
+        )
+        return Series(**kept)
+
+    @property
+    def observed_mask(self) -> Bools:
+        """(T,) True where the value was observed, False where it was filled."""
+        assert self.observed is not None
+        return self.observed
+
+    def session_dates(self, cutoff: np.datetime64, steps: int) -> Dates:
+        """Dates of the `steps` sessions after a cutoff, shape (H,): real ones, then the calendar's."""
+        start = self.index_of(cutoff) + 1
+        real = self.dates[start : start + steps]
+        if len(real) == steps:
+            return np.asarray(real)
+        last = np.datetime64(real[-1] if len(real) else cutoff, "s")
+        return np.concatenate([real, self.calendar.future(last, steps - len(real))])
+
+    def actuals(self, cutoff: np.datetime64, dates: Dates) -> Floats:
+        """Target on the given dates after a cutoff, in the unit, shape (H,).
+
+        NaN where the date is no session, was filled, or has not come: a Sunday is never scored
+        against Friday's value.
+        """
+        if len(dates) and dates[0] <= cutoff:
+            raise BankError("actuals are asked for dates up to the cutoff", value=dates[0])
+        at = np.searchsorted(self.dates, dates)
+        inside = np.minimum(at, len(self) - 1)
+        hit = (self.dates[inside] == dates) & self.observed_mask[inside]
+        return np.where(hit, self.values[inside], np.nan)
+
+    def digests(self) -> list[str]:
+        """Hex digest of everything visible at each row, shape (T,): a cache key for bank rows.
+
+        Row i covers the definition and rows 0..i as known at i (future covariates included), so
+        new observations leave the digests of the past alone.
+        """
+        state = hashlib.sha256(_definition(self).encode())
+        parts = [self.dates.astype(np.int64).view(np.float64)[:, None], self.values[:, None]]
+        parts += [self.observed_mask.astype(np.float64)[:, None], self._known]
+        table = np.ascontiguousarray(np.concatenate(parts, axis=1))
+        ahead = [c.values for c in self.covariates if c.known_future]
+        out = []
+        for i in range(len(self)):
+            state.update(table[i].tobytes())
+            row = state.copy()
+            for values in ahead:
+                row.update(values[i + 1 : i + 1 + 1000].tobytes())
+            out.append(row.hexdigest()[:32])
+        return out
+
+    def _as_known(self) -> Floats:
+        """(T, P) covariates as usable at each session: lagged, then carried forward."""
+        columns = [
+            _known_column(c, len(self), 0 if c.known_future else c.publication_lag + self.dating_offset)
+            for c in self.covariates
+        ]
+        known = np.stack(columns, axis=1) if columns else np.empty((len(self), 0))
+        known.setflags(write=False)
+        return known
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class History:
+    """What may be seen at a cutoff; made by `Series.until` only.
+
+    Parameters
+    ----------
+    series
+        The series; its later rows are out of reach of the properties below.
+    stop, start
+        Half-open range of rows.
+    """
+
+    series: Series
+    stop: int
+    start: int = 0
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def cutoff(self) -> np.datetime64:
+        """Date of the last visible observation."""
+        return np.datetime64(self.series.dates[self.stop - 1], "s")
+
+    @property
+    def dates(self) -> Dates:
+        """(n,) session dates."""
+        return np.asarray(self.series.dates[self.start : self.stop])
+
+    @property
+    def ordinals(self) -> npt.NDArray[np.int64]:
+        """(n,) absolute session indices."""
+        return np.asarray(self.series.ordinals[self.start : self.stop])
+
+    @property
+    def values(self) -> Floats:
+        """(n,) target in its unit."""
+        return np.asarray(self.series.values[self.start : self.stop])
+
+    @cached_property
+    def z(self) -> Floats:
+        """(n,) target in the series' scale, read-only."""
+        return _readonly(self.series.scale.forward(self.values))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the P covariates."""
+        return tuple(c.name for c in self.series.covariates)
+
+    @property
+    def covariates(self) -> Floats:
+        """(n, P) covariates as usable at each session, NaN where the policy gives up."""
+        return np.asarray(self.series._known[self.start : self.stop])
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Season lengths in sessions."""
+        return self.series.periods
+
+    def tail(self, sessions: int) -> History:
+        """The last `sessions` rows (all when there are fewer): a training window."""
+        return History(series=self.series, stop=self.stop, start=max(self.start, self.stop - sessions))
+
+    def future_dates(self, steps: int) -> Dates:
+        """(H,) dates of the next sessions."""
+        return self.series.session_dates(self.cutoff, steps)
+
+    def future_covariates(self, steps: int) -> Floats:
+        """(H, P) covariates after the cutoff: known in advance, else NaN."""
+        out = np.full((steps, len(self.series.covariates)), np.nan)
+        for p, covariate in enumerate(self.series.covariates):
+            if covariate.known_future:
+                ahead = covariate.values[self.stop : self.stop + steps]
+                out[: len(ahead), p] = ahead
+        return out
+
+    def covariate(self, name: str) -> Floats:
+        """(n,) one covariate by name, as usable at each session."""
+        if name not in self.names:
+            raise UnknownNameError.of("covariate", name, self.names)
+        return np.asarray(self.covariates[:, self.names.index(name)])
+
+
+def carry_forward(values: Floats, limit: int) -> Floats:
+    """Repeat the last finite value over at most `limit` missing ones, shape (n,) to (n,).
+
+    >>> carry_forward(np.array([1.0, np.nan, np.nan, 4.0]), 1)
+    array([ 1.,  1., nan,  4.])
+    """
+    place = np.arange(len(values))
+    seen = np.where(np.isfinite(values), place, -1)
+    last = np.maximum.accumulate(seen) if len(values) else seen
+    usable = (last >= 0) & (place - last <= limit)
+    return np.where(usable, values[np.maximum(last, 0)], np.nan) if len(values) else values.copy()
+
+
+def choose_scale(values: Floats) -> tuple[Scale, str]:
+    """Log or level, with the reason in words.
+
+    Compares how constant the local spread is in each scale (Guerrero, J. Forecasting 1993, with
+    lambda 0 and 1 as the only candidates): the coefficient of variation over blocks of the spread
+    of changes, relative to the block's mean (log) or absolute (level). A tie within 10 % goes to
+    log, where forecasts stay positive.
+
+    Parameters
+    ----------
+    values
+        (n,) early observations in the unit; later ones must not be looked at.
+    """
+    if (values <= 0).any():
+        return Scale.LEVEL, "values at or below zero"
+    blocks = [b for b in np.array_split(values, max(2, min(20, len(values) // 12))) if len(b) > 3]
+    spread = np.array([np.std(np.diff(b)) for b in blocks])
+    centre = np.array([np.mean(b) for b in blocks])
+    if not len(blocks) or spread.mean() == 0:
+        return Scale.LEVEL, "no movement to choose by"
+    level = float(np.std(spread) / spread.mean())
+    ratio = spread / centre
+    log = float(np.std(ratio) / ratio.mean())
+    text = f"variation of the local spread {log:.2f} in log, {level:.2f} in level"
+    return (Scale.LOG, text) if log <= 1.1 * level else (Scale.LEVEL, text)
+
+
+def _known_column(covariate: Covariate, length: int, lag: int) -> Floats:
+    carried = carry_forward(covariate.values, covariate.max_carry)
+    if lag >= length:
+        return np.full(length, np.nan)
+    column = np.concatenate([np.full(lag, np.nan), carried])[:length]
+    return np.concatenate([column, np.full(length - len(column), np.nan)])
+
+
+def _check_series(series: Series) -> None:
+    count = len(series.values)
+    if count < 2:
+        raise DataError(f"{series.name}: a series needs at least two sessions", value=count)
+    if series.values.ndim != 1 or len(series.dates) != count or len(series.observed_mask) != count:
+        raise DataError(f"{series.name}: dates, values and observed must have one length")
+    if not np.isfinite(series.values).all():
+        raise DataError(f"{series.name}: the target must be finite", action="fill or drop missing rows first")
+    if np.isnat(series.dates).any() or (np.diff(series.dates) <= np.timedelta64(0, "s")).any():
+        raise DataError(f"{series.name}: dates must increase strictly")
+    if series.scale is Scale.LOG and (series.values <= 0).any():
+        raise DataError(
+            f"{series.name}: the log scale needs positive values",
+            value=float(series.values.min()),
+            action='set scale = "level"',
+        )
+    if series.nonnegative and (series.values < 0).any():
+        raise DataError(f"{series.name}: declared non-negative", value=float(series.values.min()))
+    if any(p < 2 for p in series.periods) or list(series.periods) != sorted(set(series.periods)):
+        raise DataError(f"{series.name}: periods must increase from 2", value=series.periods)
+    names = [c.name for c in series.covariates]
+    if len(set(names)) != len(names):
+        raise DataError(f"{series.name}: covariate names repeat", value=names)
+    for covariate in series.covariates:
+        if covariate.values.ndim != 1 or (len(covariate.values) != count and not covariate.known_future):
+            raise DataError(f"{series.name}: covariate {covariate.name} needs one value per session")
+
+
+def _definition(series: Series) -> str:
+    """What besides numbers decides a forecast."""
+    covariates = [(c.name, c.publication_lag, c.max_carry, c.known_future) for c in series.covariates]
+    return repr(
+        (
+            series.name,
+            str(series.scale),
+            series.periods,
+            series.dating_offset,
+            series.nonnegative,
+            series.calendar,
+            covariates,
+        )
+    )
+
+
+def _readonly(values: npt.ArrayLike) -> Floats:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(n for n, f in kind.__dataclass_fields__.items() if f.init)  # type: ignore[attr-defined]
+
+
+def _rebuild(kind: type, values: dict[str, Any]) -> Any:
+    """Unpickle through the constructor, so that a copy from a child is checked and read-only again."""
+    return kind(**values)
