@@ -8,7 +8,7 @@ Letters in shapes: K members, W validation windows (cutoffs), H steps, Q levels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,7 +151,7 @@ def build_bank(
     horizon: Horizon,
     stride: int,
     levels: Sequence[float],
-    rows: dict[str, Iterable[Forecast | Failure]],
+    rows: Mapping[str, Iterable[Forecast | Failure]],
     *,
     until: np.datetime64 | None = None,
 ) -> Bank:

@@ -89,7 +89,7 @@ class Calendar:
 
     @property
     def date_unit(self) -> str:
-        """numpy unit that prints a session's date without noise: ``D`` or ``m``."""
+        """Numpy unit that prints a session's date without noise: ``D`` or ``m``."""
         return "m" if self.kind is CalendarKind.INTRADAY else "D"
 
     def text(self, date: np.datetime64) -> str:
@@ -98,7 +98,7 @@ class Calendar:
         >>> Calendar(kind=CalendarKind.DAILY).text(np.datetime64("2024-02-29T00:00:00"))
         '2024-02-29'
         """
-        return str(np.datetime_as_string(date, unit=self.date_unit))
+        return str(np.datetime_as_string(as_stamp(date), unit=self.date_unit))  # type: ignore[call-overload]
 
     def ordinal(self, dates: Dates | np.datetime64) -> Ints:
         """Absolute session index, the same whatever the start of the series.
@@ -129,7 +129,7 @@ class Calendar:
         Weeks keep the weekday of `after`, months and quarters its day of the month (the last day
         stays the last day).
         """
-        stamp = np.datetime64(after, "s")
+        stamp = as_stamp(after)
         day = stamp.astype("datetime64[D]")
         ahead = np.arange(1, steps + 1)
         match self.kind:
@@ -137,13 +137,13 @@ class Calendar:
                 last = day + np.timedelta64(2 * steps + 30, "D")
                 off = self._closed_days(day, last)
                 start = np.busday_offset(day, 0, roll="backward", holidays=off)
-                return np.busday_offset(start, ahead, holidays=off).astype("datetime64[s]")
+                return np.asarray(np.busday_offset(start, ahead, holidays=off), dtype="datetime64[s]")
             case CalendarKind.DAILY:
-                return (day + ahead.astype("timedelta64[D]")).astype("datetime64[s]")
+                return np.asarray(day + ahead.astype("timedelta64[D]"), dtype="datetime64[s]")
             case CalendarKind.INTRADAY:
                 return np.asarray(stamp + ahead * self.minutes * _MINUTE)
             case CalendarKind.WEEKLY:
-                return (day + (7 * ahead).astype("timedelta64[D]")).astype("datetime64[s]")
+                return np.asarray(day + (7 * ahead).astype("timedelta64[D]"), dtype="datetime64[s]")
             case CalendarKind.MONTHLY:
                 return _add_months(day, ahead)
             case CalendarKind.QUARTERLY:
@@ -151,14 +151,14 @@ class Calendar:
 
     def sessions(self, first: np.datetime64, last: np.datetime64) -> Dates:
         """All sessions from `first` to `last`, both included, on the phase of `first`, shape (n,)."""
-        begin, end = np.datetime64(first, "s"), np.datetime64(last, "s")
+        begin, end = as_stamp(first), as_stamp(last)
         if end < begin:
             return np.empty(0, dtype="datetime64[s]")
         if self.kind is CalendarKind.BUSINESS:
             day0, day1 = begin.astype("datetime64[D]"), end.astype("datetime64[D]")
             days = np.arange(day0, day1 + np.timedelta64(1, "D"))
             keep = np.is_busday(days, holidays=self._closed_days(day0, day1))
-            return days[keep].astype("datetime64[s]")
+            return np.asarray(days[keep], dtype="datetime64[s]")
         count = int(self.ordinal(end)[0] - self.ordinal(begin)[0]) + 1
         dates = np.concatenate([np.array([begin]), self.future(begin, count)])
         return dates[dates <= end]
@@ -171,6 +171,15 @@ class Calendar:
                 days.update(_holidays(self.country, year))
         days -= {np.datetime64(text, "D") for text in self.opened}
         return np.array(sorted(days), dtype="datetime64[D]")
+
+
+def as_stamp(date: object) -> np.datetime64:
+    """Any date numpy understands, as ``datetime64[s]``.
+
+    >>> as_stamp("2024-06-28")
+    np.datetime64('2024-06-28T00:00:00')
+    """
+    return np.datetime64(date, "s")  # type: ignore[call-overload,no-any-return]
 
 
 def _year(day: np.datetime64) -> int:
@@ -186,7 +195,7 @@ def _add_months(day: np.datetime64, months: Sequence[int] | npt.NDArray[Any]) ->
     start = first + np.asarray(months).astype("timedelta64[M]")
     last = (start + one_month).astype("datetime64[D]") - one_day
     shifted = last if at_end else np.minimum(start.astype("datetime64[D]") + offset, last)
-    return shifted.astype("datetime64[s]")
+    return np.asarray(shifted, dtype="datetime64[s]")
 
 
 @lru_cache(maxsize=512)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.calendar import Dates
+from horizoncast.calendar import Dates, as_stamp
 from horizoncast.errors import ForecastError
 
 Floats = npt.NDArray[np.float64]
@@ -99,7 +99,7 @@ class Forecast:
         quantiles = np.array(self.quantiles, dtype=np.float64)
         dates.setflags(write=False)
         quantiles.setflags(write=False)
-        object.__setattr__(self, "cutoff", np.datetime64(self.cutoff, "s"))
+        object.__setattr__(self, "cutoff", as_stamp(self.cutoff))
         object.__setattr__(self, "dates", dates)
         object.__setattr__(self, "quantiles", quantiles)
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
@@ -173,7 +173,7 @@ def _check_forecast(f: Forecast) -> None:
     where = f"forecast of {f.member} for {f.series} at {f.cutoff}"
     if not f.levels or list(f.levels) != sorted(set(f.levels)) or 0.5 not in f.levels:
         raise ForecastError(f"{where}: levels must increase and hold 0.5", value=f.levels)
-    if not 0.0 < f.levels[0] or not f.levels[-1] < 1.0:
+    if not f.levels[0] > 0.0 or not f.levels[-1] < 1.0:
         raise ForecastError(f"{where}: levels must lie inside (0, 1)", value=f.levels)
     if f.quantiles.shape != (len(f.dates), len(f.levels)) or not len(f.dates):
         raise ForecastError(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.calendar import Calendar, Dates
+from horizoncast.calendar import Calendar, Dates, as_stamp
 from horizoncast.errors import BankError, DataError, UnknownNameError
 
 Floats = npt.NDArray[np.float64]
@@ -137,7 +137,7 @@ class Series:
     @property
     def last(self) -> np.datetime64:
         """Date of the last observation, the live cutoff."""
-        return np.datetime64(self.dates[-1], "s")
+        return as_stamp(self.dates[-1])
 
     @cached_property
     def ordinals(self) -> npt.NDArray[np.int64]:
@@ -146,11 +146,11 @@ class Series:
 
     def index_of(self, cutoff: np.datetime64) -> int:
         """Row of a cutoff; an error when the cutoff is no session of the series."""
-        at = int(np.searchsorted(self.dates, np.datetime64(cutoff, "s")))
+        at = int(np.searchsorted(self.dates, as_stamp(cutoff)))
         if at >= len(self) or self.dates[at] != cutoff:
             raise DataError(
                 f"{self.name}: the cutoff is no observed session",
-                value=self.calendar.text(np.datetime64(cutoff, "s")),
+                value=self.calendar.text(as_stamp(cutoff)),
                 allowed=f"{self.calendar.text(self.dates[0])} to {self.calendar.text(self.last)}",
             )
         return at
@@ -193,7 +193,7 @@ class Series:
         real = self.dates[start : start + steps]
         if len(real) == steps:
             return np.asarray(real)
-        last = np.datetime64(real[-1] if len(real) else cutoff, "s")
+        last = as_stamp(real[-1] if len(real) else cutoff)
         return np.concatenate([real, self.calendar.future(last, steps - len(real))])
 
     def actuals(self, cutoff: np.datetime64, dates: Dates) -> Floats:
@@ -262,7 +262,7 @@ class History:
     @property
     def cutoff(self) -> np.datetime64:
         """Date of the last visible observation."""
-        return np.datetime64(self.series.dates[self.stop - 1], "s")
+        return as_stamp(self.series.dates[self.stop - 1])
 
     @property
     def dates(self) -> Dates:
@@ -354,7 +354,7 @@ def choose_scale(values: Floats) -> tuple[Scale, str]:
     blocks = [b for b in np.array_split(values, max(2, min(20, len(values) // 12))) if len(b) > 3]
     spread = np.array([np.std(np.diff(b)) for b in blocks])
     centre = np.array([np.mean(b) for b in blocks])
-    if not len(blocks) or spread.mean() == 0:
+    if not blocks or spread.mean() == 0:
         return Scale.LEVEL, "no movement to choose by"
     level = float(np.std(spread) / spread.mean())
     ratio = spread / centre
@@ -377,10 +377,17 @@ def _check_series(series: Series) -> None:
         raise DataError(f"{series.name}: a series needs at least two sessions", value=count)
     if series.values.ndim != 1 or len(series.dates) != count or len(series.observed_mask) != count:
         raise DataError(f"{series.name}: dates, values and observed must have one length")
-    if not np.isfinite(series.values).all():
-        raise DataError(f"{series.name}: the target must be finite", action="fill or drop missing rows first")
     if np.isnat(series.dates).any() or (np.diff(series.dates) <= np.timedelta64(0, "s")).any():
         raise DataError(f"{series.name}: dates must increase strictly")
+    if any(p < 2 for p in series.periods) or list(series.periods) != sorted(set(series.periods)):
+        raise DataError(f"{series.name}: periods must increase from 2", value=series.periods)
+    _check_values(series)
+    _check_covariates(series)
+
+
+def _check_values(series: Series) -> None:
+    if not np.isfinite(series.values).all():
+        raise DataError(f"{series.name}: the target must be finite", action="fill or drop missing rows first")
     if series.scale is Scale.LOG and (series.values <= 0).any():
         raise DataError(
             f"{series.name}: the log scale needs positive values",
@@ -389,13 +396,16 @@ def _check_series(series: Series) -> None:
         )
     if series.nonnegative and (series.values < 0).any():
         raise DataError(f"{series.name}: declared non-negative", value=float(series.values.min()))
-    if any(p < 2 for p in series.periods) or list(series.periods) != sorted(set(series.periods)):
-        raise DataError(f"{series.name}: periods must increase from 2", value=series.periods)
+
+
+def _check_covariates(series: Series) -> None:
     names = [c.name for c in series.covariates]
     if len(set(names)) != len(names):
         raise DataError(f"{series.name}: covariate names repeat", value=names)
     for covariate in series.covariates:
-        if covariate.values.ndim != 1 or (len(covariate.values) != count and not covariate.known_future):
+        length = len(covariate.values)
+        fits = length >= len(series.values) if covariate.known_future else length == len(series.values)
+        if covariate.values.ndim != 1 or not fits:
             raise DataError(f"{series.name}: covariate {covariate.name} needs one value per session")
 
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From members' forecasts and their past errors to one forecast."""

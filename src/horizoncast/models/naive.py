@@ -126,7 +126,7 @@ def ewma_volatility(changes: Floats, decay: float) -> Floats:
     """
     start = float(np.mean(changes[:20] ** 2))
     squares, _ = lfilter([1.0 - decay], [1.0, -decay], changes**2, zi=[decay * start])
-    return np.sqrt(squares)
+    return np.asarray(np.sqrt(squares))
 
 
 def gaussian_prediction(centre: Floats, spread: Floats, levels: Sequence[float]) -> Prediction:

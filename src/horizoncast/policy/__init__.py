@@ -1,1 +1,1 @@
-"""TODO."""
+"""Pure functions of records: rollout states and, with the service, the schedule."""

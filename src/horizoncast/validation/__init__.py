@@ -1,1 +1,1 @@
-"""TODO."""
+"""Pseudo out-of-sample validation: where to cut, what to run, what the errors mean."""

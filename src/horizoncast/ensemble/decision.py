@@ -1,0 +1,426 @@
+"""The decision: weights, skill factor and width factor from one slice of the bank, then applied.
+
+Everything is computed once on a slice and applied to the live forecasts; nothing computed on the
+slice is ever reported as a score. Scores come from `replay`, where each decision has its own slice.
+
+Letters in shapes: K members, W windows, H steps, Q levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.bank import Bank
+from horizoncast.calendar import Dates
+from horizoncast.ensemble.combine import COMBINATIONS
+from horizoncast.ensemble.skill import prior_for, shrink, skill_factor
+from horizoncast.ensemble.weights import RULE_NAMES, Errors, cap_weights, path_errors, weights_by
+from horizoncast.errors import BankError, ConfigError, UnknownNameError
+from horizoncast.forecast import Flag
+from horizoncast.models.registry import NAIVES
+from horizoncast.policy.states import MemberState
+from horizoncast.series import Scale
+from horizoncast.validation.calibration import standardised_misses, widen, width_factor
+
+Floats = npt.NDArray[np.float64]
+
+CALIBRATION_LEVELS = (0.1, 0.5, 0.9)
+MIN_WINDOWS = 10
+"""Below this many matured cutoffs: equal weights, no skill claimed, widths untouched, flagged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionConfig:
+    """How members become one forecast.
+
+    Parameters
+    ----------
+    rule
+        Weighting rule: trimmed_inverse_square, inverse_rmse, equal, best or greedy.
+    combination
+        quantile_average or linear_pool.
+    trim
+        Members with more than this multiple of the smallest error get no weight.
+    cap
+        Largest weight when three or more members carry one.
+    newest
+        Matured cutoffs in the slice.
+    shrink
+        Whether the median is shrunk toward the best naive.
+    calibrate
+        Whether the pooled width factor is applied.
+    prior
+        Prior standard deviation of the skill's slope; None takes it from the horizon.
+    """
+
+    rule: str = "trimmed_inverse_square"
+    combination: str = "quantile_average"
+    trim: float = 1.25
+    cap: float = 0.6
+    newest: int = 40
+    shrink: bool = True
+    calibrate: bool = True
+    prior: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULE_NAMES:
+            raise UnknownNameError.of("weighting rule", self.rule, RULE_NAMES)
+        if self.combination not in COMBINATIONS:
+            raise UnknownNameError.of("combination", self.combination, COMBINATIONS)
+        if self.trim < 1.0 or not 0.0 < self.cap <= 1.0 or self.newest < 1:
+            raise ConfigError(
+                "decision: trim at least 1, cap in (0, 1], newest at least 1",
+                value=(self.trim, self.cap, self.newest),
+            )
+        if self.prior is not None and self.prior <= 0:
+            raise ConfigError("decision: the skill's prior must be positive", value=self.prior)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberWeight:
+    """What the slice says of one member.
+
+    Parameters
+    ----------
+    name, state
+        The member and its rollout state.
+    weight
+        Its share of the ensemble; 0 in shadow.
+    would_be_weight
+        The share it would carry if it were on (its own weight when it is).
+    rmse
+        Path RMSE on the slice, in the scale; NaN when dropped. Basis of the weight, not a score.
+    relative
+        The same as a ratio to the best naive's.
+    windows
+        Cutoffs behind the figure.
+    reason
+        Why it carries no weight, empty when it does.
+    """
+
+    name: str
+    state: MemberState
+    weight: float
+    would_be_weight: float
+    rmse: float
+    relative: float
+    windows: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """About a dozen numbers that turn members' forecasts into the published one.
+
+    Parameters
+    ----------
+    members
+        One row per member of the slice.
+    best_naive
+        The reference the median is shrunk toward.
+    kappa
+        Skill factor, 0 (ship the naive's median) to 1 (ship the combination's).
+    width
+        Pooled width factor.
+    windows, n_eff
+        Cutoffs of the slice, and how many independent ones they are worth.
+    first_cutoff, last_cutoff
+        Range of the slice; None when it is empty.
+    flags
+        ``few_windows`` when the slice was too small to decide anything.
+    """
+
+    members: tuple[MemberWeight, ...]
+    best_naive: str
+    kappa: float
+    width: float
+    windows: int
+    n_eff: float
+    first_cutoff: np.datetime64 | None
+    last_cutoff: np.datetime64 | None
+    config: DecisionConfig
+    flags: tuple[Flag, ...] = field(default=())
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight by member, zeros included."""
+        return {m.name: m.weight for m in self.members}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Combined:
+    """A decision applied to one cutoff: (H, Q) quantiles in the scale, the weights really used."""
+
+    quantiles: Floats
+    weights: dict[str, float]
+    flags: tuple[Flag, ...]
+
+
+def decide(bank: Bank, states: Mapping[str, MemberState], config: DecisionConfig) -> Decision:
+    """Weights, skill factor and width factor from one slice.
+
+    Parameters
+    ----------
+    bank
+        Matured cutoffs only (see `Bank.slice_at`), every member that ran.
+    states
+        Rollout state per member; naives count as on.
+
+    Raises
+    ------
+    BankError
+        When no naive is in the bank.
+    """
+    naives = [name for name in NAIVES if name in bank.members]
+    if not naives:
+        raise BankError("the slice holds no naive", value=bank.members, allowed=", ".join(NAIVES))
+    if config.combination == "quantile_average":
+        bank = _narrow(bank)  # the other levels do not take part: a fifth of the work
+    if bank.windows < MIN_WINDOWS:
+        return _undecided(bank, states, config, naives)
+    naive = best_naive(bank, naives)
+    errors = path_errors(bank, naive)
+    rows = _weigh(bank, errors, states, config, naive)
+    weights = np.array([row.weight for row in rows])
+    combined = combine_rows(bank, weights, config)
+    kappa = _skill(bank, combined, naive, config) if config.shrink else 1.0
+    width = _width(bank, combined, naive, kappa) if config.calibrate else 1.0
+    return _decision(bank, rows, naive, config, kappa=kappa, width=width)
+
+
+def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
+    """Apply a decision to one cutoff of a bank (the live one, or a replayed one).
+
+    Members with weight that have no forecast here leave their share to the others, flagged; when
+    none is left the best naive stands in, flagged as a fallback.
+
+    Raises
+    ------
+    BankError
+        When neither a weighted member nor any naive has a forecast.
+    """
+    answered = live.answered[:, at]
+    weights = np.array([decision.weights.get(name, 0.0) for name in live.members])
+    flags = set(decision.flags)
+    if (weights[~answered] > 0).any():
+        flags.add(Flag.MEMBER_FAILED)
+    weights = np.where(answered, weights, 0.0)
+    reference = _live_naive(decision, live, answered)
+    if live.members[reference] != decision.best_naive or not weights.any():
+        flags.add(Flag.FALLBACK)
+    if not weights.any():
+        weights[reference] = 1.0
+    weights = weights / weights.sum()
+    pick = COMBINATIONS[decision.config.combination]
+    combined = pick(live.quantiles[:, at], weights, live.levels)
+    middle = live.level_index(0.5)
+    naive = live.quantiles[reference, at, :, middle]
+    shrunk = shrink(combined, combined[:, middle], naive, decision.kappa)
+    out = widen(shrunk, live.levels, decision.width)
+    if live.nonnegative and live.scale is Scale.LEVEL and (out < 0).any():
+        out = np.maximum(out, 0.0)
+        flags.add(Flag.CLIPPED_AT_ZERO)
+    used = {name: float(w) for name, w in zip(live.members, weights, strict=True)}
+    return Combined(quantiles=out, weights=used, flags=tuple(sorted(flags)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Replay:
+    """Decisions taken again at earlier cutoffs, each with its own slice.
+
+    Parameters
+    ----------
+    cutoffs
+        (R,) where a decision was replayed.
+    places
+        (R,) their positions in the bank.
+    quantiles
+        (R, H, Q) what would have been published, in the scale.
+    decisions
+        R decisions.
+    """
+
+    cutoffs: Dates
+    places: npt.NDArray[np.int64]
+    quantiles: Floats
+    decisions: tuple[Decision, ...]
+
+
+def replay(
+    bank: Bank,
+    states: Mapping[str, MemberState],
+    config: DecisionConfig,
+    *,
+    least: int = MIN_WINDOWS,
+    last: int | None = None,
+) -> Replay:
+    """Decide at every cutoff of the bank from what had matured there, and apply it there.
+
+    Parameters
+    ----------
+    least
+        Cutoffs whose slice is smaller are left out.
+    last
+        Replay only this many of the newest cutoffs.
+    """
+    places = [w for w in range(bank.windows) if int((bank.ends <= bank.cutoffs[w]).sum()) >= least]
+    places = places[-last:] if last is not None else places
+    quantiles = np.full((len(places), bank.horizon.steps, len(bank.levels)), np.nan)
+    decisions = []
+    for row, w in enumerate(places):
+        decision = decide(bank.slice_at(bank.cutoffs[w], config.newest), states, config)
+        decisions.append(decision)
+        quantiles[row] = apply(decision, bank, w).quantiles
+    at = np.array(places, dtype=np.int64)
+    return Replay(cutoffs=bank.cutoffs[at], places=at, quantiles=quantiles, decisions=tuple(decisions))
+
+
+def best_naive(bank: Bank, naives: list[str]) -> str:
+    """The naive with the smaller path error on the slice, among those that did not fail."""
+    errors = path_errors(bank.select(naives), naives[0])
+    if not np.isfinite(errors.rmse).any():
+        raise BankError("no naive has a score on the slice", value=naives)
+    return naives[int(np.nanargmin(errors.rmse))]
+
+
+def combine_rows(bank: Bank, weights: Floats, config: DecisionConfig) -> Floats:
+    """Combined quantiles of every cutoff, (W, H, Q); absent members leave their share to the others."""
+    pick = COMBINATIONS[config.combination]
+    out = np.full(bank.quantiles.shape[1:], np.nan)
+    patterns = bank.answered & (weights > 0)[:, None]
+    for pattern in np.unique(patterns, axis=1).T:
+        if pattern.any():
+            here = (patterns == pattern[:, None]).all(axis=0)
+            own = np.where(pattern, weights, 0.0)
+            out[here] = pick(bank.quantiles[:, here], own / own.sum(), bank.levels)
+    return out
+
+
+def _narrow(bank: Bank) -> Bank:
+    at = [bank.level_index(level) for level in CALIBRATION_LEVELS]
+    return replace(bank, levels=CALIBRATION_LEVELS, quantiles=bank.quantiles[..., at])
+
+
+def _weigh(
+    bank: Bank,
+    errors: Errors,
+    states: Mapping[str, MemberState],
+    config: DecisionConfig,
+    naive: str,
+) -> list[MemberWeight]:
+    """One row per member: its weight, and the weight it would have."""
+    on = [_carries(name, states, naive) for name in bank.members]
+    weights = _capped(bank, errors, on, config)
+    base = errors.rmse[bank.member_index(naive)]
+    rows = []
+    for k, name in enumerate(bank.members):
+        state = MemberState.ON if name in NAIVES else states.get(name, MemberState.OFF)
+        would = float(weights[k])
+        if state is MemberState.SHADOW and name not in errors.dropped:
+            trial = [*on[:k], True, *on[k + 1 :]]
+            would = float(_capped(bank, errors, trial, config)[k])
+        rows.append(
+            MemberWeight(
+                name=name,
+                state=state,
+                weight=float(weights[k]),
+                would_be_weight=would,
+                rmse=float(errors.rmse[k]),
+                relative=float(errors.rmse[k] / base) if base > 0 else float("nan"),
+                windows=int(errors.windows[k]),
+                reason=_reason(name, state, errors, naive, weights[k]),
+            )
+        )
+    return rows
+
+
+def _carries(name: str, states: Mapping[str, MemberState], naive: str) -> bool:
+    if name in NAIVES:
+        return name == naive
+    return states.get(name, MemberState.OFF) is MemberState.ON
+
+
+def _capped(bank: Bank, errors: Errors, eligible: list[bool], config: DecisionConfig) -> Floats:
+    weights = weights_by(config.rule, bank, errors.rmse, eligible, config.trim)
+    return weights if config.rule == "best" else cap_weights(weights, config.cap)
+
+
+def _reason(name: str, state: MemberState, errors: Errors, naive: str, weight: float) -> str:
+    if name in errors.dropped:
+        return errors.dropped[name]
+    if weight > 0:
+        return ""
+    if state is MemberState.SHADOW:
+        return "in shadow"
+    if name in NAIVES and name != naive:
+        return f"the better naive is {naive}"
+    return "error too far above the best member's"
+
+
+def _skill(bank: Bank, combined: Floats, naive: str, config: DecisionConfig) -> float:
+    leads = bank.leads
+    root = np.sqrt(leads + 1.0)
+    base = bank.median[bank.member_index(naive)][:, leads]
+    predicted = (combined[:, leads, bank.level_index(0.5)] - base) / root
+    realised = (bank.actuals[:, leads] - base) / root
+    prior = prior_for(bank.horizon, bank.scale, naive) if config.prior is None else config.prior
+    return skill_factor(predicted, realised, horizon=bank.horizon, stride=bank.stride, prior=prior)
+
+
+def _width(bank: Bank, combined: Floats, naive: str, kappa: float) -> float:
+    base = bank.median[bank.member_index(naive)]
+    shrunk = shrink(combined, combined[..., bank.level_index(0.5)], base, kappa)
+    return width_factor(standardised_misses(bank.actuals, shrunk, bank.levels), bank.n_eff)
+
+
+def _undecided(
+    bank: Bank, states: Mapping[str, MemberState], config: DecisionConfig, naives: list[str]
+) -> Decision:
+    """Too few cutoffs: equal weights, the naive's median, widths as the members state them."""
+    naive = best_naive(bank, naives) if bank.windows else naives[-1]
+    on = np.array([_carries(name, states, naive) for name in bank.members], dtype=np.float64)
+    rows = [
+        MemberWeight(
+            name=name,
+            state=MemberState.ON if name in NAIVES else states.get(name, MemberState.OFF),
+            weight=float(on[k] / on.sum()),
+            would_be_weight=float(on[k] / on.sum()),
+            rmse=float("nan"),
+            relative=float("nan"),
+            windows=bank.windows,
+            reason="" if on[k] else "not on",
+        )
+        for k, name in enumerate(bank.members)
+    ]
+    decision = _decision(bank, rows, naive, config, kappa=0.0, width=1.0)
+    return replace(decision, flags=(Flag.FEW_WINDOWS,))
+
+
+def _decision(
+    bank: Bank, rows: list[MemberWeight], naive: str, config: DecisionConfig, *, kappa: float, width: float
+) -> Decision:
+    first, last = (bank.cutoffs[0], bank.cutoffs[-1]) if bank.windows else (None, None)
+    return Decision(
+        members=tuple(rows),
+        best_naive=naive,
+        kappa=kappa,
+        width=width,
+        windows=bank.windows,
+        n_eff=bank.n_eff,
+        first_cutoff=first,
+        last_cutoff=last,
+        config=config,
+    )
+
+
+def _live_naive(decision: Decision, live: Bank, answered: npt.NDArray[np.bool_]) -> int:
+    """Position of the reference: the decision's naive, or another one that answered."""
+    order = [decision.best_naive, *(name for name in NAIVES if name != decision.best_naive)]
+    for name in order:
+        if name in live.members and answered[live.member_index(name)]:
+            return live.member_index(name)
+    raise BankError("no naive has a forecast at this cutoff", value=str(live.cutoffs))

@@ -1,0 +1,166 @@
+"""A member in a process of its own: a crash, a hang or a full memory costs that member only.
+
+The child streams each answer as it is ready, so that a deadline costs what was still to come.
+Objects cross the pipe by pickle; nothing is ever unpickled from disk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from pebble import concurrent
+
+from horizoncast.errors import HorizoncastError
+from horizoncast.forecast import Failure, Forecast
+from horizoncast.horizon import Horizon
+from horizoncast.models.base import MemberConfig
+from horizoncast.models.registry import member_class
+from horizoncast.resources import Usage, child_environment, die_with, limit_data, usage_now
+from horizoncast.series import Series
+
+POLL_S = 0.05
+_STARTING = threading.Lock()
+"""Children are started one at a time: starting one changes process-wide state for a moment."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What a child is asked for.
+
+    Parameters
+    ----------
+    member, config
+        Name in the registry, and the member's frozen settings.
+    service
+        Part of the seed of random numbers.
+    series, cutoffs, horizon, levels
+        As in `Member.forecast`; the live cutoff first.
+    deadline_s
+        Seconds on the clock after which the child is ended.
+    memory_mb
+        Private memory the child may take beyond what it starts with.
+    """
+
+    member: str
+    config: MemberConfig
+    service: str
+    series: Series
+    cutoffs: tuple[np.datetime64, ...]
+    horizon: Horizon
+    levels: tuple[float, ...]
+    deadline_s: float = 600.0
+    memory_mb: int = 1500
+
+
+def run_task(task: Task) -> Iterator[Forecast | Failure]:
+    """Run a member in this process, unguarded: the body of the child."""
+    member = member_class(task.member)(task.config, service=task.service)
+    yield from member.forecast(task.series, task.cutoffs, task.horizon, task.levels)
+
+
+def run_guarded(task: Task) -> Iterator[Forecast | Failure]:
+    """Run a member in this process where isolation is switched off (benchmarks, debugging).
+
+    The member guard: whatever a member raises becomes its failure, as it would across a process
+    boundary. Neither deadline nor memory cap holds here.
+    """
+    try:
+        yield from run_task(task)
+    except Exception as error:  # noqa: BLE001 the member guard
+        yield _failure(task, error)
+
+
+def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage]:
+    """Run a member in a child process and yield its answers as they come, its usage last.
+
+    When the child dies, hangs or raises, one `Failure` without a cutoff says why; answers that came
+    before it are good.
+    """
+    reader, writer = _context().Pipe(duplex=False)
+    with _STARTING, child_environment(), _anonymous_main():
+        start = concurrent.process(
+            name=f"horizoncast-{task.member}", timeout=task.deadline_s, mp_context=_context()
+        )
+        future = start(_serve)(writer, task, os.getpid())
+    writer.close()
+    try:
+        yield from _receive(reader)
+        error = future.exception()
+        if error is not None:
+            yield _failure(task, error)
+    finally:
+        future.cancel()
+        reader.close()
+
+
+def _receive(reader: Connection) -> Iterator[Forecast | Failure | Usage]:
+    """Answers until the child closes its end, by finishing or by dying."""
+    while True:
+        try:
+            if reader.poll(POLL_S):
+                yield reader.recv()
+        except (EOFError, ConnectionResetError):
+            return
+
+
+def _serve(writer: Connection, task: Task, parent: int) -> None:
+    """Body of the child."""
+    started = time.monotonic()
+    die_with(parent)
+    limit_data(task.memory_mb)
+    try:
+        for answer in run_task(task):
+            writer.send(answer)
+        writer.send(usage_now(started, time.monotonic()))
+    finally:
+        writer.close()
+
+
+def _failure(task: Task, error: BaseException) -> Failure:
+    """Why the child as a whole failed, in words an operator understands."""
+    code, reason = type(error).__name__, str(error) or "no message"
+    if isinstance(error, TimeoutError):
+        code, reason = "DeadlineExceeded", f"not done after {task.deadline_s:g} s"
+    elif code == "ProcessExpired":
+        exitcode = getattr(error, "exitcode", None)
+        code, reason = "ProcessDied", f"the member's process ended with exit code {exitcode}"
+    elif isinstance(error, MemoryError):
+        code, reason = "OutOfMemory", f"more than {task.memory_mb} MiB beyond the start"
+    elif not isinstance(error, HorizoncastError):
+        reason = f"unexpected {code}: {reason}"
+    return Failure(member=task.member, cutoff=None, code=code, reason=reason)
+
+
+@cache
+def _context() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["horizoncast.models.preload"])
+    return context
+
+
+@contextmanager
+def _anonymous_main() -> Iterator[None]:
+    """Keep children from importing the caller's script again.
+
+    A script without the ``if __name__ == "__main__"`` guard would otherwise start itself in every
+    child; nothing of it is needed there.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
+    spec, main.__spec__ = main.__spec__, None
+    try:
+        yield
+    finally:
+        main.__dict__.update(kept)
+        main.__spec__ = spec

@@ -1,0 +1,17 @@
+"""What the fork server imports once, so that every member's process starts with it.
+
+The pages are shared between the children: four services start twenty processes and pay for these
+imports once. torch and chronos are not here; they are loaded by the one child that needs them.
+"""
+
+from __future__ import annotations
+
+import arch.univariate  # noqa: F401
+import numpy  # noqa: F401
+import sklearn.ensemble  # noqa: F401
+import statsmodels.tsa.arima.model  # noqa: F401
+
+import horizoncast.models.arima_garch
+import horizoncast.models.naive
+import horizoncast.models.random_forest
+import horizoncast.models.var  # noqa: F401

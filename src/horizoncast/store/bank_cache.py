@@ -1,0 +1,129 @@
+"""Rows of the bank kept between runs: a weekly run computes one or two new cutoffs.
+
+One ``.npz`` file per service, series and member, without pickles. A row is found by a key over the
+member's settings and code revision, the digest of the data up to the cutoff, the cutoff, the
+horizon, the levels and the service; a changed observation changes the keys of all later cutoffs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from horizoncast.errors import ForecastError
+from horizoncast.forecast import Flag, Forecast, ModelIdentity
+from horizoncast.horizon import Horizon
+from horizoncast.store.atomic import write_atomic
+
+FORMAT = 1
+
+
+def row_key(
+    *, member_digest: str, data_digest: str, horizon: Horizon, levels: Sequence[float], service: str
+) -> str:
+    """Key of one row; the data digest covers the cutoff."""
+    text = repr((FORMAT, member_digest, data_digest, horizon.steps, tuple(levels), service))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class BankCache:
+    """Cached forecasts below one folder.
+
+    Parameters
+    ----------
+    folder
+        Root; files are ``<series>/<service>/<member>.npz``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, series: str, service: str, member: str) -> Path:
+        """File of one member's rows; names are made safe, so that none can leave the folder."""
+        parts = [_safe(part) for part in (series, service or "default")]
+        return self.folder.joinpath(*parts, f"{_safe(member)}.npz")
+
+    def read(self, series: str, service: str, member: str) -> dict[str, Forecast]:
+        """All cached forecasts of a member by key; an unreadable file counts as empty.
+
+        A damaged cache costs time and nothing else: its rows are computed again.
+        """
+        path = self.path(series, service, member)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return _unpack({name: stored[name] for name in stored.files})
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, ForecastError):
+            return {}
+
+    def write(self, series: str, service: str, member: str, rows: Mapping[str, Forecast]) -> None:
+        """Replace a member's file by these rows."""
+        packed = _pack(rows)
+        write_atomic(self.path(series, service, member), lambda handle: np.savez(handle, **packed))
+
+
+def _pack(rows: Mapping[str, Forecast]) -> dict[str, Any]:
+    first = next(iter(rows.values()))
+    heads = [
+        json.dumps(
+            {
+                "flags": list(f.flags),
+                "id": f.identity.id,
+                "revision": f.identity.revision,
+                "digest": f.identity.digest,
+                "trained_until": None if f.identity.trained_until is None else str(f.identity.trained_until),
+            }
+        )
+        for f in rows.values()
+    ]
+    names = json.dumps({"series": first.series, "unit": first.unit, "member": first.member})
+    return {
+        "format": np.array([FORMAT]),
+        "names": np.array([names]),
+        "keys": np.array(list(rows)),
+        "heads": np.array(heads),
+        "levels": np.array(first.levels),
+        "cutoffs": np.array([f.cutoff for f in rows.values()], dtype="datetime64[s]"),
+        "dates": np.stack([f.dates for f in rows.values()]),
+        "quantiles": np.stack([f.quantiles for f in rows.values()]),
+    }
+
+
+def _unpack(stored: Mapping[str, Any]) -> dict[str, Forecast]:
+    if int(stored["format"][0]) != FORMAT:
+        return {}
+    names = json.loads(str(stored["names"][0]))
+    out = {}
+    for i, key in enumerate(stored["keys"]):
+        head = json.loads(str(stored["heads"][i]))
+        until = head["trained_until"]
+        out[str(key)] = Forecast(
+            series=names["series"],
+            unit=names["unit"],
+            member=names["member"],
+            cutoff=stored["cutoffs"][i],
+            dates=stored["dates"][i],
+            levels=tuple(float(level) for level in stored["levels"]),
+            quantiles=stored["quantiles"][i],
+            identity=ModelIdentity(
+                id=head["id"],
+                revision=head["revision"],
+                digest=head["digest"],
+                trained_until=None if until is None else np.datetime64(until, "s"),
+            ),
+            flags=tuple(Flag(flag) for flag in head["flags"]),
+        )
+    return out
+
+
+def _safe(name: str) -> str:
+    """A folder name from any text: plain names stay, others get a digest so that none collide."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)
+    if plain == name and name:
+        return name
+    return f"{plain[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,158 @@
+"""Filling the bank: every member at every planned cutoff, cached rows first.
+
+Letters in shapes: W windows, H steps, Q levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from horizoncast.errors import HorizoncastError, StoreError
+from horizoncast.forecast import Failure, Forecast
+from horizoncast.models.child import Task, run_guarded, run_in_child
+from horizoncast.models.registry import member_class
+from horizoncast.resources import Usage
+from horizoncast.store.bank_cache import BankCache, row_key
+
+Progress = Callable[[str, int, int], None]
+"""Called with a member's name, cutoffs answered and cutoffs asked, from any thread."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MemberRun:
+    """What one member answered, and what it cost.
+
+    Parameters
+    ----------
+    member
+        Its name.
+    answers
+        One per cutoff asked, live cutoff first; a failure stands where there is no forecast.
+    cached, computed
+        Rows taken from the cache, and computed now.
+    usage
+        Seconds and memory of the child; None when nothing was computed or the child died.
+    problems
+        Failures of the member as a whole, and cache files that could not be written.
+    """
+
+    member: str
+    answers: tuple[Forecast | Failure, ...]
+    cached: int
+    computed: int
+    usage: Usage | None
+    problems: tuple[Failure, ...] = field(default=())
+
+    @property
+    def live(self) -> Forecast | Failure:
+        """The answer at the live cutoff."""
+        return self.answers[0]
+
+
+def run_members(
+    tasks: Sequence[Task],
+    *,
+    cache: BankCache | None,
+    isolated: bool,
+    workers: int,
+    progress: Progress | None = None,
+) -> dict[str, MemberRun]:
+    """Run members side by side, at most `workers` at a time, in the order given."""
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        jobs = {t.member: pool.submit(_run_member, t, cache, isolated, progress) for t in tasks}
+        return {name: job.result() for name, job in jobs.items()}
+
+
+def _run_member(task: Task, cache: BankCache | None, isolated: bool, progress: Progress | None) -> MemberRun:
+    try:
+        keys = _keys(task)
+    except HorizoncastError as error:  # not installed, or settings it refuses
+        failure = Failure(member=task.member, cutoff=None, code=type(error).__name__, reason=str(error))
+        return _finish(task, {}, cached=0, usage=None, problems=[failure])
+    stored = cache.read(task.series.name, task.service, task.member) if cache else {}
+    found: dict[np.datetime64, Forecast | Failure] = {
+        cutoff: stored[key] for cutoff, key in keys.items() if key in stored
+    }
+    hits = len(found)
+    missing = tuple(cutoff for cutoff in task.cutoffs if cutoff not in found)
+    usage, problems = None, []
+    if missing:
+        for answer in _answers(replace(task, cutoffs=missing), isolated):
+            if isinstance(answer, Usage):
+                usage = answer
+            elif answer.cutoff is None:
+                assert isinstance(answer, Failure)
+                problems.append(answer)
+            else:
+                found[answer.cutoff] = answer
+                if progress is not None:
+                    progress(task.member, len(found), len(task.cutoffs))
+        problems += _remember(task, cache, keys, found)
+    elif progress is not None:
+        progress(task.member, hits, len(task.cutoffs))
+    return _finish(task, found, cached=hits, usage=usage, problems=problems)
+
+
+def _answers(task: Task, isolated: bool) -> Iterator[Forecast | Failure | Usage]:
+    return run_in_child(task) if isolated else run_guarded(task)
+
+
+def _keys(task: Task) -> dict[np.datetime64, str]:
+    """Cache key of every cutoff."""
+    digest = member_class(task.member)(task.config, service=task.service).digest()
+    data = task.series.digests()
+    return {
+        cutoff: row_key(
+            member_digest=digest,
+            data_digest=data[task.series.index_of(cutoff)],
+            horizon=task.horizon,
+            levels=task.levels,
+            service=task.service,
+        )
+        for cutoff in task.cutoffs
+    }
+
+
+def _remember(
+    task: Task,
+    cache: BankCache | None,
+    keys: dict[np.datetime64, str],
+    found: dict[np.datetime64, Forecast | Failure],
+) -> list[Failure]:
+    """Keep this run's rows, and only them: the file does not grow."""
+    rows = {keys[cutoff]: f for cutoff, f in found.items() if isinstance(f, Forecast)}
+    if cache is None or not rows:
+        return []
+    try:
+        cache.write(task.series.name, task.service, task.member, rows)
+    except StoreError as error:  # costs time next week, not the forecast of today
+        return [Failure(member=task.member, cutoff=None, code="CacheNotWritten", reason=str(error))]
+    return []
+
+
+def _finish(
+    task: Task,
+    found: dict[np.datetime64, Forecast | Failure],
+    *,
+    cached: int,
+    usage: Usage | None,
+    problems: list[Failure],
+) -> MemberRun:
+    """One answer per cutoff asked; those that never came carry the reason of the member's failure."""
+    fatal = next((p for p in problems if p.code != "CacheNotWritten"), None)
+    code, reason = (fatal.code, fatal.reason) if fatal else ("NoAnswer", "the member gave no answer")
+    answers = tuple(
+        found.get(c, Failure(member=task.member, cutoff=c, code=code, reason=reason)) for c in task.cutoffs
+    )
+    return MemberRun(
+        member=task.member,
+        answers=answers,
+        cached=cached,
+        computed=len(found) - cached,
+        usage=usage,
+        problems=tuple(problems),
+    )

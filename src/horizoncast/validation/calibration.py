@@ -1,0 +1,65 @@
+"""One pooled width factor: how much wider the intervals must be to cover what they claim.
+
+Letters in shapes: W windows, H steps, Q levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.errors import BankError
+
+Floats = npt.NDArray[np.float64]
+
+LIMITS = (0.5, 2.0)
+FLOOR = 0.05
+SHRINK = 10.0
+
+
+def standardised_misses(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> Floats:
+    """Distance of outcomes from the median in half-widths of the 80 % interval, (W, H).
+
+    ``z = (y - med) / (q90 - med)`` above the median and ``(med - y) / (med - q10)`` below. Where
+    the half-width is zero (intermittent demand, a constant sensor) z is 0 for a hit and the cap,
+    ``2 x LIMITS[1]``, for a miss. Unknown outcomes are NaN.
+    """
+    lower, centre, upper = (quantiles[..., _at(levels, tau)] for tau in (0.1, 0.5, 0.9))
+    distance = actual - centre
+    half = np.where(distance >= 0, upper - centre, centre - lower)
+    miss = 2.0 * LIMITS[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(half > 0, np.abs(distance) / half, np.where(distance == 0, 0.0, miss))
+    return np.where(np.isfinite(actual), z, np.nan)
+
+
+def width_factor(z: Floats, n_eff: float) -> float:
+    """Factor for all half-widths, shrunk to 1 and limited to [0.5, 2].
+
+    ``c = exp(n_eff / (n_eff + 10) log f)`` with f the 80 % quantile of z over all cutoffs and
+    leads: conformal prediction's quantile (Vovk et al. 2005), pooled because forty overlapping
+    cutoffs cannot carry one quantile per lead.
+
+    >>> width_factor(np.full((40, 7), 1.0), 28.0)
+    1.0
+    """
+    known = z[np.isfinite(z)]
+    if not len(known):
+        return 1.0
+    f = max(float(np.quantile(known, 0.8)), FLOOR)
+    c = np.exp(n_eff / (n_eff + SHRINK) * np.log(f))
+    return float(np.clip(c, *LIMITS))
+
+
+def widen(quantiles: Floats, levels: Sequence[float], factor: float) -> Floats:
+    """Scale every quantile's distance from the median, ``med + c (q - med)``, (..., Q)."""
+    centre = quantiles[..., _at(levels, 0.5)][..., None]
+    return np.asarray(centre + factor * (quantiles - centre))
+
+
+def _at(levels: Sequence[float], level: float) -> int:
+    if level not in levels:
+        raise BankError("calibration needs this quantile level", value=level, allowed=str(tuple(levels)))
+    return list(levels).index(level)
