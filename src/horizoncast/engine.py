@@ -250,6 +250,7 @@ class ForecastEngine:
         rules = self.config.decision
         decision = decide(bank.slice_at(series.last, rules.newest), states, rules)
         combined, reasons = self._gated(series, span, decision, live)
+        reasons += self._absent(runs)
         replayed = replay(bank, states, rules, last=self.config.replays or 1)
         scores, verdicts = evaluate(series, bank, replayed, decision.best_naive)
         return EngineResult(
@@ -337,6 +338,15 @@ class ForecastEngine:
         used = {name: float(name == row) for name in live.members}
         return Combined(quantiles=naive, weights=used, flags=flags), [*reasons, f"gate: {problem}"]
 
+    def _absent(self, runs: dict[str, MemberRun]) -> list[str]:
+        """Members that are on and gave no live forecast: a person must hear of each."""
+        states = self._states()
+        return [
+            f"{name} is on and gave no forecast ({run.live.code})"
+            for name, run in runs.items()
+            if states[name] is MemberState.ON and isinstance(run.live, Failure)
+        ]
+
     def _forecast(self, series: Series, horizon: Horizon, decision: Decision, combined: Combined) -> Forecast:
         digest = hashlib.sha256(repr((decision.config, combined.weights)).encode()).hexdigest()[:16]
         return Forecast(
@@ -370,7 +380,6 @@ class ForecastEngine:
 
 
 _FLAG_WORDS = {
-    Flag.MEMBER_FAILED: "a weighted member has no live forecast",
     Flag.FALLBACK: "a naive stands in",
     Flag.FEW_WINDOWS: "too few matured cutoffs to decide from",
 }
