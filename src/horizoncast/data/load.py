@@ -1,0 +1,329 @@
+"""From a declared target to a checked `Series` and the report of what was found.
+
+The calendar rule: on a business calendar the past sessions are the observed rows, and missing ones
+are left out and counted; every other calendar has a regular grid, whose gaps are filled by the
+declared policy and marked as not observed, so that they are never an actual.
+
+Letters in shapes: T sessions of the target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from horizoncast.calendar import CalendarKind, Dates
+from horizoncast.data import align, checks, plausible
+from horizoncast.data.checks import Column, Finding, Severity
+from horizoncast.data.report import DataReport
+from horizoncast.data.sources import Rows, read_rows
+from horizoncast.data.target import Aggregate, CovariateSpec, Fill, SourceType, Target
+from horizoncast.series import Covariate, Floats, Scale, Series
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedSeries:
+    """A series fit to be forecast, and its report."""
+
+    series: Series
+    report: DataReport
+
+
+def load_series(
+    target: Target, *, as_of: np.datetime64 | None = None, now: np.datetime64 | None = None
+) -> LoadedSeries:
+    """Read, check and align a target and its covariates.
+
+    Parameters
+    ----------
+    target
+        As declared.
+    as_of
+        Sessions dated later are hidden (a day means its first moment on an intraday calendar); the
+        cutoff is the last observation at or before it.
+    now
+        The clock in UTC, for future dates and staleness; None reads the system's.
+
+    Raises
+    ------
+    SourceError
+        When a source cannot be read.
+    CheckError
+        When a finding blocks; all of them are listed.
+    """
+    report, series = _examine(target, as_of, now)
+    report.raise_if_blocking()
+    assert series is not None
+    return LoadedSeries(series=series, report=report)
+
+
+def check_target(
+    target: Target, *, as_of: np.datetime64 | None = None, now: np.datetime64 | None = None
+) -> DataReport:
+    """Return the report of `load_series` without raising for what it found."""
+    return _examine(target, as_of, now)[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Inputs:
+    """Clean columns: the target's, and one per covariate."""
+
+    target: Column
+    covariates: tuple[Column, ...]
+
+
+def _examine(
+    target: Target, as_of: np.datetime64 | None, now: np.datetime64 | None
+) -> tuple[DataReport, Series | None]:
+    clock = np.datetime64("now", "s") if now is None else now.astype("datetime64[s]")
+    rows = _read_target(target)
+    raw = _visible(_column(rows, _target_column(target), target), target, as_of)
+    column, findings = _clean(raw, target, clock)
+    report = DataReport(target=target.name, place=target.source.place, rows=len(raw))
+    if len(column) < 2:
+        findings += checks.check_history(column, max(target.checks.min_history, 2))
+        return replace(report, findings=_ranked(findings)), None
+    column, more = _to_sessions(column, target)
+    findings += more + _judge_target(column, target)
+    until = clock if as_of is None else as_of.astype("datetime64[s]")
+    stale = checks.staleness(column.dates[-1], target.calendar, until, clock=as_of is None)
+    findings += checks.check_staleness(column, stale, target.max_staleness)
+    covariates, more = _read_covariates(target, rows, column.dates[-1])
+    report = replace(report, findings=_ranked(findings + more), stale=stale, observed=len(column))
+    report = replace(report, first=column.dates[0], last=column.dates[-1])
+    if report.errors:
+        return report, None
+    series = _build(target, _Inputs(target=column, covariates=covariates))
+    return _completed(report, series), series
+
+
+def _completed(report: DataReport, series: Series) -> DataReport:
+    absent = 0
+    if series.calendar.kind is CalendarKind.BUSINESS:
+        absent = len(checks.missing_sessions(series.dates, series.calendar))
+    return replace(
+        report,
+        filled=int((~series.observed_mask).sum()),
+        absent=absent,
+        first=series.dates[0],
+        last=series.last,
+        scale=series.scale,
+        scale_reason=series.scale_reason,
+        digest=digest_of(series),
+    )
+
+
+def _ranked(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: f.severity is not Severity.ERROR))
+
+
+def _target_column(target: Target) -> str:
+    ecb = target.source.type == SourceType.ECB
+    name = target.source.pair if ecb else target.source.value_column
+    assert name is not None
+    return name
+
+
+def _read_target(target: Target) -> Rows:
+    shared = [spec.column for spec in target.covariates if spec.source is None]
+    return read_rows(target.source, [_target_column(target), *shared])
+
+
+def _column(rows: Rows, name: str, target: Target) -> Column:
+    """Take one column from the declared start; day calendars drop the time of day."""
+    day = target.calendar.kind is not CalendarKind.INTRADAY and target.aggregate is None
+    dates = rows.dates.astype("datetime64[D]").astype("datetime64[s]") if day else rows.dates
+    column = Column(place=rows.place, name=name, lines=rows.lines, dates=dates, values=rows.column(name))
+    return column if target.start is None else column.take(column.dates >= target.start)
+
+
+def _visible(column: Column, target: Target, as_of: np.datetime64 | None) -> Column:
+    """Rows of sessions that start at or before the as-of date; checks never see later ones."""
+    if as_of is None:
+        return column
+    dates = column.dates
+    label = dates if target.aggregate is None else align.session_start(target.calendar, dates)
+    return column.take(label <= as_of.astype("datetime64[s]"))
+
+
+def _clean(column: Column, target: Target, now: np.datetime64) -> tuple[Column, list[Finding]]:
+    """Rows in order, with a finite value, one per date; and what was wrong with them."""
+    findings = checks.check_finite(column)
+    column = column.take(np.isfinite(column.values))
+    findings += checks.check_future(column, target.calendar, now, target.dating_offset)
+    return _in_order(column, findings, joined=target.aggregate is not None)
+
+
+def _in_order(column: Column, findings: list[Finding], *, joined: bool) -> tuple[Column, list[Finding]]:
+    swapped = checks.check_swapped_days(column)
+    findings = findings + (swapped or checks.check_order(column))
+    column = column.take(np.argsort(column.dates, kind="stable"))
+    findings = findings + checks.check_duplicates(column, joined=joined)
+    if not len(column) or joined:
+        return column, findings
+    keep = np.concatenate([[True], np.diff(column.dates) > np.timedelta64(0, "s")])
+    return column.take(keep), findings
+
+
+def _to_sessions(column: Column, target: Target) -> tuple[Column, list[Finding]]:
+    """One row per session of the calendar, at its own date."""
+    findings = checks.check_weekends(column, target.calendar)
+    column = column.take(~checks.weekend_rows(column, target.calendar)[1])
+    if target.aggregate is None:
+        findings += checks.check_one_per_session(column, target.calendar)
+        label = target.calendar.ordinal(column.dates)
+        if target.calendar.kind is not CalendarKind.BUSINESS:
+            column = column.take(np.concatenate([[True], np.diff(label) > 0]))
+        return column, findings
+    return _aggregated(column, target, target.aggregate), findings
+
+
+def _aggregated(column: Column, target: Target, how: Aggregate) -> Column:
+    joined = align.aggregate_rows(target.calendar, column.dates, column.values, how)
+    whole = Column(
+        place=column.place,
+        name=column.name,
+        lines=column.lines[joined.first],
+        dates=joined.dates,
+        values=joined.values,
+    )
+    return whole.take(align.complete_sessions(joined.counts, how))
+
+
+def _judge_target(column: Column, target: Target) -> list[Finding]:
+    limits = target.checks
+    findings = checks.check_history(column, limits.min_history)
+    if len(column) < 2:
+        return findings
+    findings += checks.check_calendar(column, target.calendar, limits)
+    findings += checks.check_gaps(column, target.calendar, target.missing.max_gap)
+    findings += checks.check_positive(column, target.scale)
+    findings += checks.check_negative(column, target.nonnegative)
+    slips = plausible.check_unit_slip(column)
+    findings += slips or plausible.check_jump(column, _scale_of(target, column.values)[0], limits)
+    return findings + plausible.check_stuck(column, limits.stuck)
+
+
+def _read_covariates(
+    target: Target, rows: Rows, last: np.datetime64
+) -> tuple[tuple[Column, ...], list[Finding]]:
+    columns, findings = [], []
+    for spec in target.covariates:
+        own = rows if spec.source is None else read_rows(spec.source, [spec.column])
+        name = spec.column if spec.source is None else own.names[0]
+        column, found = _judge_covariate(_column(own, name, target), spec, target, last)
+        columns.append(column)
+        findings += found
+    return tuple(columns), findings
+
+
+def _judge_covariate(
+    column: Column, spec: CovariateSpec, target: Target, last: np.datetime64
+) -> tuple[Column, list[Finding]]:
+    """A covariate's clean column; rows after the target's last session stay only when known ahead."""
+    if not spec.known_future:
+        column = _visible(column, target, last)
+    findings = checks.check_finite(column)
+    joined = target.aggregate is not None
+    column, findings = _in_order(column.take(np.isfinite(column.values)), findings, joined=joined)
+    if not len(column):
+        message = (
+            f"{column.place}: covariate {spec.name} has no value up to {checks.day_text(last)}; remove it"
+        )
+        return column, [*findings, Finding(code="empty_covariate", severity=Severity.ERROR, message=message)]
+    if target.aggregate is not None:
+        how = Aggregate.LAST if target.aggregate is Aggregate.LAST else Aggregate.MEAN
+        column = _aggregated(column, target, how)
+    if not spec.known_future:
+        findings += plausible.check_unit_slip(column)
+        scale = Scale.LOG if (column.values > 0).all() else Scale.LEVEL
+        findings += plausible.check_jump(column, scale, target.checks, blocks=False)
+        findings += _late_covariate(column, spec, target, last)
+    return column, findings
+
+
+def _late_covariate(
+    column: Column, spec: CovariateSpec, target: Target, last: np.datetime64
+) -> list[Finding]:
+    behind = checks.staleness(column.dates[-1], target.calendar, last, clock=False)
+    if behind <= spec.max_carry:
+        return []
+    message = (
+        f"{column.place}: covariate {spec.name} ends {behind} sessions before the target, more than "
+        f"max_carry = {spec.max_carry}; members that need it will say so; update it"
+    )
+    return [Finding(code="late_covariate", severity=Severity.WARNING, message=message)]
+
+
+def _scale_of(target: Target, values: Floats) -> tuple[Scale, str]:
+    return align.stable_scale(values) if target.scale is None else (target.scale, "declared")
+
+
+def _build(target: Target, inputs: _Inputs) -> Series:
+    column = inputs.target
+    dates, values = column.dates, column.values
+    if target.calendar.kind is not CalendarKind.BUSINESS:
+        dates, values = _on_grid(target, dates, values)
+    observed = np.isfinite(values)
+    periods = align.usable_periods(target.calendar, len(dates)) if target.periods is None else target.periods
+    season = periods[0] if periods and target.missing.policy is Fill.SEASONAL else None
+    scale, reason = _scale_of(target, column.values)
+    return Series(
+        name=target.name,
+        unit=target.unit,
+        calendar=target.calendar,
+        dates=dates,
+        values=align.fill_gaps(values, target.missing.policy, season),
+        observed=observed,
+        scale=scale,
+        scale_reason=reason,
+        periods=periods,
+        covariates=tuple(
+            _covariate(spec, rows, target, dates)
+            for spec, rows in zip(target.covariates, inputs.covariates, strict=True)
+        ),
+        dating_offset=target.dating_offset,
+        nonnegative=target.nonnegative,
+    )
+
+
+def _on_grid(target: Target, dates: Dates, values: Floats) -> tuple[Dates, Floats]:
+    grid, place = align.regular_grid(target.calendar, dates)
+    out = np.full(len(grid), np.nan)
+    out[place] = values
+    return grid, out
+
+
+def _covariate(spec: CovariateSpec, rows: Column, target: Target, sessions: Dates) -> Covariate:
+    values = align.align_covariate(
+        target.calendar,
+        sessions,
+        rows.dates,
+        rows.values,
+        max_carry=spec.max_carry,
+        exact=spec.known_future,
+    )
+    if spec.known_future:
+        last = sessions[-1]
+        tail = align.future_tail(target.calendar, last, rows.dates, rows.values)
+        values = np.concatenate([values, tail])
+    return Covariate(
+        name=spec.name,
+        values=values,
+        publication_lag=spec.publication_lag,
+        max_carry=spec.max_carry,
+        known_future=spec.known_future,
+    )
+
+
+def digest_of(series: Series) -> str:
+    """SHA-256 of all numbers of a series: dates, target, observed mask, covariates by name."""
+    state = hashlib.sha256(series.name.encode())
+    for array in (series.dates.astype(np.int64), series.values, series.observed_mask):
+        state.update(np.ascontiguousarray(array).tobytes())
+    for covariate in series.covariates:
+        state.update(covariate.name.encode())
+        state.update(covariate.values.tobytes())
+    return state.hexdigest()
