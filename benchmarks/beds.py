@@ -80,7 +80,7 @@ def ecb_series(currency: str) -> Series:
         dates=dates,
         values=values,
         scale=Scale.LOG,
-        periods=(5,),
+        periods=(),
         covariates=tuple(covariates),
     )
 
