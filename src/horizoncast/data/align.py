@@ -87,7 +87,8 @@ def complete_sessions(counts: Ints, how: Aggregate) -> Bools:
     by the ends of the file, and half an hour is no hour. A sum is wrong with any row missing.
     """
     sizes, times = np.unique(counts, return_counts=True)
-    full = counts >= sizes[np.argmax(times)]
+    usual = sizes[times == times.max()].max()
+    full = counts >= usual
     if how is not Aggregate.SUM:
         full[1:-1] = True
     return np.asarray(full)

@@ -25,8 +25,10 @@ _FLAGS = {"true": "1", "false": "0"}
 _SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{2}|\d{4})\b")
 
 
-def parse_dates(cells: Sequence[str], lines: Lines, *, place: str, date_format: str | None) -> Dates:
-    """Read dates, shape (n,), datetime64[s]; stamps with a time zone become UTC.
+def parse_dates(
+    cells: Sequence[str], lines: Lines, *, place: str, date_format: str | None, utc: bool = True
+) -> Dates:
+    """Read dates, shape (n,), datetime64[s].
 
     Parameters
     ----------
@@ -38,6 +40,9 @@ def parse_dates(cells: Sequence[str], lines: Lines, *, place: str, date_format: 
         The file, as messages name it.
     date_format
         A strptime format, or None for ISO 8601.
+    utc
+        Stamps with a time zone become UTC (intraday series); else they keep their own clock, so that
+        midnight in Tokyo stays its own day.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def parse_dates(cells: Sequence[str], lines: Lines, *, place: str, date_format: 
         raise SourceError(
             f"{place}: some dates carry a time zone and some do not", action="write all of them alike"
         )
-    stamps = {cell: _plain(stamp) for cell, stamp in known.items() if stamp is not None}
+    stamps = {cell: _plain(stamp, utc) for cell, stamp in known.items() if stamp is not None}
     return np.array([stamps[cell] for cell in cells], dtype="datetime64[s]")
 
 
@@ -82,9 +87,9 @@ def parse_numbers(
     return np.array([text for text in plain if text is not None], dtype=np.float64)
 
 
-def _plain(stamp: datetime.datetime) -> datetime.datetime:
-    if stamp.tzinfo is None:
-        return stamp
+def _plain(stamp: datetime.datetime, utc: bool) -> datetime.datetime:
+    if stamp.tzinfo is None or not utc:
+        return stamp.replace(tzinfo=None)
     return stamp.astimezone(datetime.UTC).replace(tzinfo=None)
 
 

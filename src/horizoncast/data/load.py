@@ -128,7 +128,12 @@ def _target_column(target: Target) -> str:
 
 def _read_target(target: Target) -> Rows:
     shared = [spec.column for spec in target.covariates if spec.source is None]
-    return read_rows(target.source, [_target_column(target), *shared])
+    return read_rows(target.source, [_target_column(target), *shared], utc=_utc(target))
+
+
+def _utc(target: Target) -> bool:
+    """Intraday sessions are in UTC; days, weeks and months are labels of their own place."""
+    return target.calendar.kind is CalendarKind.INTRADAY
 
 
 def _column(rows: Rows, name: str, target: Target) -> Column:
@@ -199,11 +204,22 @@ def _judge_target(column: Column, target: Target) -> list[Finding]:
         return findings
     findings += checks.check_calendar(column, target.calendar, limits)
     findings += checks.check_gaps(column, target.calendar, target.missing.max_gap)
-    findings += checks.check_positive(column, target.scale)
+    findings += _check_lookahead(column, target) + checks.check_positive(column, target.scale)
     findings += checks.check_negative(column, target.nonnegative)
     slips = plausible.check_unit_slip(column)
     findings += slips or plausible.check_jump(column, _scale_of(target, column.values)[0], limits)
     return findings + plausible.check_stuck(column, limits.stuck)
+
+
+def _check_lookahead(column: Column, target: Target) -> list[Finding]:
+    missing = checks.missing_sessions(column.dates, target.calendar)
+    if target.missing.policy is not Fill.INTERPOLATE or not len(missing):
+        return []
+    message = (
+        f"{column.place}: {len(missing)} sessions are interpolated from values after them, which a past "
+        'cutoff inside such a gap could not know; prefer policy = "carry" or "seasonal"'
+    )
+    return [Finding(code="interpolated", severity=Severity.WARNING, message=message)]
 
 
 def _read_covariates(
@@ -211,7 +227,7 @@ def _read_covariates(
 ) -> tuple[tuple[Column, ...], list[Finding]]:
     columns, findings = [], []
     for spec in target.covariates:
-        own = rows if spec.source is None else read_rows(spec.source, [spec.column])
+        own = rows if spec.source is None else read_rows(spec.source, [spec.column], utc=_utc(target))
         name = spec.column if spec.source is None else own.names[0]
         column, found = _judge_covariate(_column(own, name, target), spec, target, last)
         columns.append(column)

@@ -39,19 +39,22 @@ def robust_sigma(changes: Floats) -> float:
 def check_unit_slip(column: Column) -> list[Finding]:
     """Find steps of x100, x1000, /100 or /1000 that come back or stand at the end.
 
-    The factor must be met closely (three robust sigmas, between 5 and 25 %) and be far outside
-    usual changes (five times their 95 % quantile), so that a bursty sensor is left alone. A step
-    that stays is a change of unit in the source: a warning.
+    The factor must be met closely (three robust sigmas, between 5 and 25 %) and be 2.5 times the
+    third largest of the other changes, in logs, so that a bursty sensor is left alone and one past
+    mistake of another kind does not switch the check off. A step that stays is a change of unit in
+    the source: a warning.
     """
     rows = np.flatnonzero(column.values > 0)
     if len(rows) < 10:
         return []
     changes = np.diff(np.log(column.values[rows]))
-    if 5 * float(np.quantile(np.abs(changes), 0.95)) > math.log(SLIP_FACTORS[0]):
-        return []
     near = min(0.25, max(0.05, 3 * robust_sigma(changes)))
+    hits = _is_slip(changes, near)
+    usual = np.sort(np.abs(changes[~hits]))[-3:]
+    if not len(usual) or 2.5 * float(usual[0]) > math.log(SLIP_FACTORS[0]):
+        return []
     found, after = [], -1
-    for step in np.flatnonzero(_is_slip(changes, near)):
+    for step in np.flatnonzero(hits):
         if step <= after:
             continue
         back = _return_of(changes, int(step), near)
@@ -103,7 +106,8 @@ def check_jump(column: Column, scale: Scale, checks: Checks, *, blocks: bool = T
     z = math.inf if sigma == 0 else away / sigma
     if away == 0 or z <= checks.jump_warning:
         return []
-    extreme = z > checks.jump_error and away > checks.jump_record * record
+    share = abs(column.values[-1] - column.values[-2]) / max(abs(column.values[-2]), 1e-300)
+    extreme = z > checks.jump_error and away > checks.jump_record * record and share > checks.jump_share
     severity = Severity.ERROR if extreme and blocks else Severity.WARNING
     text = (
         f"{column.name} jumped from {column.values[-2]:g} to {column.values[-1]:g}, {z:.0f} robust sigmas "

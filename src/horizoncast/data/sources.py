@@ -71,7 +71,7 @@ class Rows:
         )
 
 
-def read_rows(source: Source, columns: Sequence[str]) -> Rows:
+def read_rows(source: Source, columns: Sequence[str], *, utc: bool = True) -> Rows:
     """Read the date column and the named columns of a source.
 
     Parameters
@@ -80,6 +80,8 @@ def read_rows(source: Source, columns: Sequence[str]) -> Rows:
         Where to read.
     columns
         Columns of the file; ignored for ECB, whose one column is the pair.
+    utc
+        Whether stamps with a time zone become UTC or keep their own clock (see `parse_dates`).
 
     Raises
     ------
@@ -99,7 +101,7 @@ def read_rows(source: Source, columns: Sequence[str]) -> Rows:
         raise SourceError("the data file is empty", value=source.path, action="write it again")
     wanted = tuple(dict.fromkeys(columns))
     reader = _read_csv if source.type == SourceType.CSV else _read_parquet
-    rows = reader(source, source.path, wanted)
+    rows = reader(source, source.path, wanted, utc)
     if not len(rows):
         raise SourceError(
             "the data file has no rows" + (" that match the filter" if source.filter else ""),
@@ -166,7 +168,7 @@ def _checked_width(cells: list[str], header: list[str], path: Path, line: int) -
     return cells
 
 
-def _read_csv(source: Source, path: Path, wanted: tuple[str, ...]) -> Rows:
+def _read_csv(source: Source, path: Path, wanted: tuple[str, ...], utc: bool) -> Rows:
     header, rows, lines = read_table(source, path)
     if not header:
         raise SourceError("the data file is empty", value=path, action="write it again")
@@ -182,7 +184,7 @@ def _read_csv(source: Source, path: Path, wanted: tuple[str, ...]) -> Rows:
     return Rows(
         place=str(path),
         lines=lines,
-        dates=parse_dates(dates, lines, place=str(path), date_format=source.date_format),
+        dates=parse_dates(dates, lines, place=str(path), date_format=source.date_format, utc=utc),
         names=wanted,
         values=np.column_stack(values) if values else np.empty((len(rows), 0)),
     )
@@ -221,7 +223,7 @@ def _check_filter(hit: bool, column: str, value: str, present: Any, path: Path) 
     )
 
 
-def _read_parquet(source: Source, path: Path, wanted: tuple[str, ...]) -> Rows:
+def _read_parquet(source: Source, path: Path, wanted: tuple[str, ...], utc: bool) -> Rows:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -244,27 +246,29 @@ def _read_parquet(source: Source, path: Path, wanted: tuple[str, ...]) -> Rows:
     return Rows(
         place=str(path),
         lines=lines,
-        dates=_arrow_dates(table[source.date_column], lines, path, source),
+        dates=_arrow_dates(table[source.date_column], lines, path, source, utc=utc),
         names=wanted,
         values=np.column_stack(values) if values else np.empty((len(lines), 0)),
     )
 
 
-def _arrow_dates(column: pa.ChunkedArray, lines: Lines, path: Path, source: Source) -> Dates:
-    """Timestamps (with a zone: in UTC), dates, or texts in the declared format."""
+def _arrow_dates(column: pa.ChunkedArray, lines: Lines, path: Path, source: Source, *, utc: bool) -> Dates:
+    """Timestamps, dates, or texts in the declared format."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = column.type
     if column.null_count:
         first = int(np.flatnonzero(np.asarray(column.is_null()))[0])
         raise SourceError(f"{path}, row {lines[first]}: the date is missing", action="remove or complete it")
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return np.asarray(column.cast(pa.timestamp("s", tz=getattr(kind, "tz", None)), safe=False)).astype(
-            "datetime64[s]"
-        )
+        zone = getattr(kind, "tz", None)
+        stamps = pc.local_timestamp(column) if zone is not None and not utc else column
+        seconds = stamps.cast(pa.timestamp("s", tz=zone if utc else None), safe=False)
+        return np.asarray(seconds).astype("datetime64[s]")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         cells = [str(cell).strip() for cell in column.to_pylist()]
-        return parse_dates(cells, lines, place=str(path), date_format=source.date_format)
+        return parse_dates(cells, lines, place=str(path), date_format=source.date_format, utc=utc)
     raise SourceError(
         f"{path}: the date column holds no dates",
         value=kind,

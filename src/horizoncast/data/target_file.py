@@ -235,6 +235,7 @@ def _checks(table: _Table) -> Checks:
         jump_warning=inner.number("jump_warning", usual.jump_warning),
         jump_error=inner.number("jump_error", usual.jump_error),
         jump_record=inner.number("jump_record", usual.jump_record),
+        jump_share=inner.number("jump_share", usual.jump_share),
         stuck=inner.count("stuck", usual.stuck),
         max_missing=inner.number("max_missing", usual.max_missing),
     )
