@@ -213,6 +213,8 @@ def test_future_tail_ends_with_the_last_known_value() -> None:
     assert len(future_tail(DAILY, np.datetime64("2024-07-01T00:00:00"), dates, np.ones(3))) == 0
     weekend = future_tail(BUSINESS, np.datetime64("2024-06-28T00:00:00"), dates[:2], np.ones(2))
     assert len(weekend) == 0
+    far = future_tail(DAILY, dates[0], stamps("2024-06-29", "9999-01-01"), np.ones(2))
+    assert far.tolist() == [1.0]
 
 
 def test_scale_does_not_flip_with_later_observations() -> None:

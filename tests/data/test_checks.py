@@ -142,7 +142,7 @@ def test_regression_sunday_against_friday() -> None:
 def test_missing_sessions_and_wrong_calendar() -> None:
     base = walk(40)
     found = checks.check_calendar(base.take(np.arange(40) != 7), BUSINESS, Checks())
-    assert str(base.dates[7])[:10] in one(found, "missing_sessions", Severity.WARNING).message
+    assert str(base.dates[8])[:10] in one(found, "missing_sessions", Severity.WARNING).message
     one(checks.check_calendar(base, DAILY, Checks()), "calendar_mismatch", Severity.ERROR)
 
 
@@ -161,6 +161,14 @@ def test_gaps_name_the_row_after_and_a_start() -> None:
     assert "12 sessions in a row" in error.message
     assert f'start = "{str(base.dates[22])[:10]}"' in error.message
     assert checks.check_gaps(holed, BUSINESS, 11) != [] and checks.check_gaps(holed, BUSINESS, 12) == []
+
+
+def test_a_mistyped_year_is_reported_without_building_its_grid() -> None:
+    minutes = Calendar(kind=CalendarKind.INTRADAY, minutes=1)
+    stamps = np.concatenate([[np.datetime64("0204-01-01T00:00", "s")], walk(40).dates])
+    rows = column(stamps, np.ones(41))
+    one(checks.check_calendar(rows, minutes, Checks()), "calendar_mismatch", Severity.ERROR)
+    assert "0204" not in one(checks.check_gaps(rows, minutes, 10), "gap", Severity.ERROR).message
 
 
 def test_staleness_counts_sessions_of_the_calendar() -> None:
@@ -223,7 +231,7 @@ def test_jump_of_the_last_value() -> None:
 
 
 def test_jump_after_no_movement_and_on_short_series() -> None:
-    flat = column(walk(40).dates, [5.0] * 39 + [10.0])
+    flat = column(walk(40).dates, [5.0] * 39 + [11.0])
     one(plausible.check_jump(flat, Scale.LEVEL, Checks()), "jump", Severity.ERROR)
     peg = column(walk(40).dates, [8.28] * 39 + [8.11])
     one(plausible.check_jump(peg, Scale.LOG, Checks()), "jump", Severity.WARNING)

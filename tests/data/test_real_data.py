@@ -60,7 +60,7 @@ def test_departments_and_sensors() -> None:
             assert alarms(rows.dates, rows.column(value)) == [], one
 
 
-@pytest.mark.parametrize("quote", ["TRY", "CHF", "ISK", "BRL", "HKD", "RON", "ZAR", "KRW"])
+@pytest.mark.parametrize("quote", ["TRL", "TRY", "CHF", "ISK", "BRL", "HKD", "RON", "ZAR", "KRW"])
 def test_currencies_in_their_wildest_days(quote: str) -> None:
     """Turkey 2001, Iceland 2008, the franc of 2015-01-15 and their like."""
     assert alarms(*ecb_pair("USD", quote)) == []

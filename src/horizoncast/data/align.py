@@ -179,12 +179,15 @@ def align_covariate(
 
 
 def future_tail(calendar: Calendar, last: np.datetime64, dates: Dates, values: Floats) -> Floats:
-    """Values known in advance on the sessions after `last`, shape (F,); F ends with the last known."""
+    """Values known in advance on the sessions after `last`, shape (F,).
+
+    F ends with the last known value, and at 1000, the longest horizon.
+    """
     ahead = dates > last
     if not ahead.any():
         return np.empty(0)
     steps = max(int(calendar.ordinal(dates[-1])[0] - calendar.ordinal(last)[0]), 1)
-    sessions = calendar.future(last, steps)
+    sessions = calendar.future(last, min(steps, 1000))
     tail = align_covariate(calendar, sessions, dates, values, max_carry=0, exact=True)
     known = np.flatnonzero(np.isfinite(tail))
     return tail[: known[-1] + 1] if len(known) else np.empty(0)

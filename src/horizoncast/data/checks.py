@@ -227,39 +227,36 @@ def check_weekends(column: Column, calendar: Calendar) -> list[Finding]:
     return found
 
 
-def missing_sessions(dates: Dates, calendar: Calendar) -> Dates:
-    """Sessions the calendar expects between the first and the last row and that have none, shape (g,).
+def gap_lengths(dates: Dates, calendar: Calendar) -> tuple[Lines, Lines]:
+    """Runs of sessions that the calendar expects and that have no row: row after each, and its length.
 
     `dates` ascend, one per session; on regular calendars a row counts for its session whatever its
-    exact date.
+    exact date. No grid is built: one mistyped year would make it huge.
     """
     if calendar.kind is CalendarKind.BUSINESS:
-        return np.setdiff1d(calendar.sessions(dates[0], dates[-1]), dates)
-    place = calendar.ordinal(dates) - calendar.ordinal(dates[0])[0]
-    grid = np.concatenate([dates[:1], calendar.future(dates[0], int(place[-1]))])
-    return np.delete(grid, place)
+        absent = np.setdiff1d(calendar.sessions(dates[0], dates[-1]), dates)
+        after, lengths = np.unique(np.searchsorted(dates, absent), return_counts=True)
+        return after.astype(np.int64), lengths.astype(np.int64)
+    lengths = np.diff(calendar.ordinal(dates)) - 1
+    before = np.flatnonzero(lengths > 0)
+    return before + 1, lengths[before]
 
 
 def check_calendar(column: Column, calendar: Calendar, checks: Checks) -> list[Finding]:
     """Sessions without rows, rows on holidays, rows off the grid's phase."""
-    missing = missing_sessions(column.dates, calendar)
-    share = len(missing) / (len(missing) + len(column))
-    found = []
-    if share > checks.max_missing:
-        found.append(
-            Finding(
-                code="calendar_mismatch",
-                severity=Severity.ERROR,
-                message=(
-                    f"{column.place}: {len(missing)} of {len(missing) + len(column)} sessions of the "
-                    f"{calendar.kind} calendar have no row, the first {day_text(missing[0])}; "
-                    "correct [calendar] kind, minutes or country, or raise checks.max_missing"
-                ),
-            )
+    rows, lengths = gap_lengths(column.dates, calendar)
+    missing = int(lengths.sum())
+    if missing > checks.max_missing * (missing + len(column)):
+        message = (
+            f"{column.place}: {missing} of {missing + len(column)} sessions of the {calendar.kind} calendar "
+            f"have no row, the first ones before {column.cell(int(rows[0]))}; "
+            "correct [calendar] kind, minutes or country, or raise checks.max_missing"
         )
-    elif len(missing):
-        dates = ", ".join(day_text(date) for date in missing[-3:])
-        text = f"{column.place}: {len(missing)} sessions have no row, the latest {dates}"
+        return [Finding(code="calendar_mismatch", severity=Severity.ERROR, message=message)]
+    found = []
+    if missing:
+        last = column.cell(int(rows[-1]))
+        text = f"{column.place}: {missing} sessions have no row, the latest just before {last}"
         found.append(Finding(code="missing_sessions", severity=Severity.WARNING, message=text))
     return found + _off_calendar(column, calendar)
 
@@ -281,9 +278,7 @@ def _off_calendar(column: Column, calendar: Calendar) -> list[Finding]:
 
 def check_gaps(column: Column, calendar: Calendar, max_gap: int) -> list[Finding]:
     """Runs of missing sessions longer than `max_gap`; `column` has one row per session."""
-    missing = missing_sessions(column.dates, calendar)
-    after = np.searchsorted(column.dates, missing)
-    rows, lengths = np.unique(after, return_counts=True)
+    rows, lengths = gap_lengths(column.dates, calendar)
     wide = lengths > max_gap
     if not wide.any():
         return []
@@ -293,7 +288,7 @@ def check_gaps(column: Column, calendar: Calendar, max_gap: int) -> list[Finding
         f"{worst} sessions in a row have no value{_more(bad)}, at most {max_gap} are accepted; complete "
         f'the file, raise missing.max_gap, or set start = "{day_text(column.dates[last])}"'
     )
-    return [finding_at(column, "gap", Severity.ERROR, np.minimum(bad, len(column) - 1), text)]
+    return [finding_at(column, "gap", Severity.ERROR, bad, text)]
 
 
 def staleness(last: np.datetime64, calendar: Calendar, until: np.datetime64, *, clock: bool) -> int:

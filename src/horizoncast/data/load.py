@@ -102,7 +102,7 @@ def _examine(
 def _completed(report: DataReport, series: Series) -> DataReport:
     absent = 0
     if series.calendar.kind is CalendarKind.BUSINESS:
-        absent = len(checks.missing_sessions(series.dates, series.calendar))
+        absent = int(checks.gap_lengths(series.dates, series.calendar)[1].sum())
     return replace(
         report,
         filled=int((~series.observed_mask).sum()),
@@ -212,11 +212,11 @@ def _judge_target(column: Column, target: Target) -> list[Finding]:
 
 
 def _check_lookahead(column: Column, target: Target) -> list[Finding]:
-    missing = checks.missing_sessions(column.dates, target.calendar)
-    if target.missing.policy is not Fill.INTERPOLATE or not len(missing):
+    missing = int(checks.gap_lengths(column.dates, target.calendar)[1].sum())
+    if target.missing.policy is not Fill.INTERPOLATE or not missing:
         return []
     message = (
-        f"{column.place}: {len(missing)} sessions are interpolated from values after them, which a past "
+        f"{column.place}: {missing} sessions are interpolated from values after them, which a past "
         'cutoff inside such a gap could not know; prefer policy = "carry" or "seasonal"'
     )
     return [Finding(code="interpolated", severity=Severity.WARNING, message=message)]

@@ -106,7 +106,8 @@ def check_jump(column: Column, scale: Scale, checks: Checks, *, blocks: bool = T
     z = math.inf if sigma == 0 else away / sigma
     if away == 0 or z <= checks.jump_warning:
         return []
-    share = abs(column.values[-1] - column.values[-2]) / max(abs(column.values[-2]), 1e-300)
+    before, now = (float(value) for value in column.values[-2:])
+    share = abs(now - before) / max(min(abs(before), abs(now)), 1e-300)
     extreme = z > checks.jump_error and away > checks.jump_record * record and share > checks.jump_share
     severity = Severity.ERROR if extreme and blocks else Severity.WARNING
     text = (

@@ -135,8 +135,8 @@ class Checks:
     jump_record
         A jump blocks only when it also exceeds this multiple of the largest earlier change,
     jump_share
-        and this share of the value before it (a peg that is let go moves little: the yuan 2 % on
-        2005-07-21, after years of 0.001 %).
+        and this share of the smaller of the last two values: more than doubled or halved. A peg that
+        is let go moves less (the yuan 2 % on 2005-07-21, the lira 70 % on 2001-02-22).
     stuck
         Equal last values that are worth a warning.
     max_missing
@@ -147,7 +147,7 @@ class Checks:
     jump_warning: float = 8.0
     jump_error: float = 50.0
     jump_record: float = 10.0
-    jump_share: float = 0.3
+    jump_share: float = 1.0
     stuck: int = 5
     max_missing: float = 0.2
 

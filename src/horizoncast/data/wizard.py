@@ -17,7 +17,7 @@ import numpy as np
 from horizoncast.calendar import Calendar, CalendarKind, Dates, Ints
 from horizoncast.data.align import session_start, usable_periods
 from horizoncast.data.cells import MISSING, parse_dates, parse_numbers, possible_formats
-from horizoncast.data.checks import missing_sessions
+from horizoncast.data.checks import gap_lengths
 from horizoncast.data.sources import read_table
 from horizoncast.data.target import Fill, Missing, Source, SourceType
 from horizoncast.errors import SourceError
@@ -228,9 +228,7 @@ def _calendar_of(dates: Dates) -> tuple[Calendar, bool]:
 def _longest_gap(dates: Dates, calendar: Calendar) -> int:
     """Longest run of sessions without a row, once rows are one per session."""
     starts = np.unique(session_start(calendar, dates)) if calendar.kind is CalendarKind.INTRADAY else dates
-    absent = missing_sessions(starts, calendar)
-    runs = np.unique(np.searchsorted(starts, absent), return_counts=True)[1]
-    return int(runs.max()) if len(runs) else 0
+    return int(gap_lengths(starts, calendar)[1].max(initial=0))
 
 
 def _intraday(steps: Ints) -> tuple[Calendar, bool]:
