@@ -90,7 +90,7 @@ def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage]:
     reader, writer = _context().Pipe(duplex=False)
     with _STARTING, child_environment(), _anonymous_main():
         start = concurrent.process(
-            name=f"horizoncast-{task.member}", timeout=task.deadline_s, mp_context=_context()
+            name=f"horizoncast-{task.member}", timeout=task.deadline_s, context=_context()
         )
         future = start(_serve)(writer, task, os.getpid())
     writer.close()
