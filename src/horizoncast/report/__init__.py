@@ -1,1 +1,1 @@
-"""TODO."""
+"""Records, charts and summaries of a run: what people and programs read afterwards."""

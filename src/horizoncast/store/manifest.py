@@ -1,0 +1,190 @@
+"""decision.json and manifest.json: from a run's record, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from horizoncast.forecast import Failure, Flag, Forecast
+from horizoncast.metrics import Score
+from horizoncast.policy.states import MemberState
+from horizoncast.resources import Usage
+from horizoncast.store.plain import json_file, parse_json
+from horizoncast.store.records import (
+    DecisionRecord,
+    EventRecord,
+    MemberRecord,
+    Provenance,
+    RunRecord,
+    ValidationTable,
+    VerdictRecord,
+)
+from horizoncast.store.schema import SCHEMA_VERSION
+
+_WEIGHT_FIELDS = ("weight", "decided_weight", "would_be_weight", "rmse", "relative", "windows", "reason")
+
+
+def decision_json(record: RunRecord) -> bytes:
+    """Weights and their basis, the factors, the slice, status and verdicts; no times."""
+    members = [
+        {"member": m.name, "state": m.state, **{name: getattr(m, name) for name in _WEIGHT_FIELDS}}
+        for m in record.members
+    ]
+    return json_file(
+        {
+            "schema": SCHEMA_VERSION,
+            "status": record.status,
+            "reasons": record.reasons,
+            "flags": record.forecast.flags,
+            "scale": record.scale,
+            "scale_reason": record.scale_reason,
+            "decision": record.decision,
+            "members": members,
+            "verdicts": record.verdicts,
+        }
+    )
+
+
+def manifest_json(record: RunRecord, digests: Mapping[str, str]) -> bytes:
+    """Everything that may differ between two runs of the same input, and a digest of every file."""
+    forecast, provenance = record.forecast, record.provenance
+    members = [
+        {
+            "member": m.name,
+            "asked": m.asked,
+            "answered": m.answered,
+            "cached": m.cached,
+            "seconds": None if m.usage is None else m.usage.wall_s,
+            "cpu_s": None if m.usage is None else m.usage.cpu_s,
+            "peak_mb": None if m.usage is None else m.usage.peak_mb,
+            "problems": m.problems,
+        }
+        for m in record.members
+    ]
+    return json_file(
+        {
+            "schema": SCHEMA_VERSION,
+            "run_id": record.run_id,
+            "service": record.service,
+            "series": forecast.series,
+            "unit": forecast.unit,
+            "horizon": forecast.steps,
+            "as_of": record.as_of,
+            "cutoff": forecast.cutoff,
+            "started": record.started,
+            "duration_s": record.duration_s,
+            "timings": record.timings,
+            "members": members,
+            "events": record.events,
+            "provenance": provenance,
+            "files": dict(sorted(digests.items())),
+        }
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What a run folder's files hold, one by one.
+
+    Parameters
+    ----------
+    forecast, live, validation, scores
+        From their own files.
+    decision, manifest
+        Text of decision.json and manifest.json.
+    """
+
+    forecast: Forecast
+    live: Mapping[str, Forecast | Failure]
+    validation: ValidationTable
+    scores: tuple[Score, ...]
+    decision: bytes
+    manifest: bytes
+
+
+def assemble(parts: Parts) -> RunRecord:
+    """The record behind a folder's files.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        When a file lacks what the schema says it holds.
+    """
+    decided, manifest = parse_json(parts.decision), parse_json(parts.manifest)
+    costs = {row["member"]: row for row in manifest["members"]}
+    return RunRecord(
+        run_id=manifest["run_id"],
+        service=manifest["service"],
+        forecast=parts.forecast,
+        scale=decided["scale"],
+        scale_reason=decided["scale_reason"],
+        as_of=np.datetime64(manifest["as_of"], "s"),
+        started=datetime.fromisoformat(manifest["started"]).astimezone(UTC),
+        duration_s=_number(manifest["duration_s"]),
+        status=decided["status"],
+        reasons=tuple(decided["reasons"]),
+        decision=_decision(decided["decision"]),
+        members=tuple(_member(row, costs[row["member"]], parts.live) for row in decided["members"]),
+        scores=parts.scores,
+        verdicts=tuple(_verdict(row) for row in decided["verdicts"]),
+        validation=parts.validation,
+        provenance=Provenance(**manifest["provenance"]),
+        events=tuple(EventRecord(**row) for row in manifest["events"]),
+        timings=dict(manifest["timings"]),
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _date(text: str | None) -> np.datetime64 | None:
+    return None if text is None else np.datetime64(text, "s")
+
+
+def _decision(row: Mapping[str, Any]) -> DecisionRecord:
+    kept = dict(row)
+    kept["first_cutoff"], kept["last_cutoff"] = _date(row["first_cutoff"]), _date(row["last_cutoff"])
+    kept["flags"] = tuple(Flag(flag) for flag in row["flags"])
+    return DecisionRecord(**kept)
+
+
+def _verdict(row: Mapping[str, Any]) -> VerdictRecord:
+    numbers = {name: _number(row[name]) for name in ("statistic", "p_value", "n_eff")}
+    return VerdictRecord(**{**row, **numbers})
+
+
+def _member(
+    row: Mapping[str, Any], cost: Mapping[str, Any], live: Mapping[str, Forecast | Failure]
+) -> MemberRecord:
+    return MemberRecord(
+        name=row["member"],
+        state=MemberState(row["state"]),
+        live=live[row["member"]],
+        weight=row["weight"],
+        decided_weight=row["decided_weight"],
+        would_be_weight=row["would_be_weight"],
+        rmse=_number(row["rmse"]),
+        relative=_number(row["relative"]),
+        windows=row["windows"],
+        reason=row["reason"],
+        asked=cost["asked"],
+        answered=cost["answered"],
+        cached=cost["cached"],
+        usage=_usage(cost),
+        problems=tuple(_failure(problem) for problem in cost["problems"]),
+    )
+
+
+def _usage(cost: Mapping[str, Any]) -> Usage | None:
+    if cost["seconds"] is None:
+        return None
+    return Usage(wall_s=cost["seconds"], cpu_s=cost["cpu_s"], peak_mb=cost["peak_mb"])
+
+
+def _failure(row: Mapping[str, Any]) -> Failure:
+    return Failure(**{**row, "cutoff": _date(row["cutoff"])})

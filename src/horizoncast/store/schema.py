@@ -1,0 +1,260 @@
+"""The schema of metrics.jsonl: every field of every record kind, its type, unit and meaning.
+
+docs/metrics.md shows these tables and a test compares the two in both directions; every record is
+validated against them when it is written and when it is read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from horizoncast.errors import StoreError
+
+SCHEMA_VERSION = 1
+"""Raised when a field is removed or changes its meaning; readers skip records of newer versions."""
+
+
+class RecordKind(StrEnum):
+    """What a line of the log tells."""
+
+    RUN = "run"
+    MEMBER = "member"
+    FORECAST = "forecast"
+    SCORE = "score"
+    EVENT = "event"
+
+
+class FieldType(StrEnum):
+    """Types of fields; a date may hold a time of day for intraday series."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    DATE = "date"
+    TIME = "UTC time"
+    STRINGS = "list of strings"
+    INTEGERS = "list of integers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """One field of a record.
+
+    Parameters
+    ----------
+    name, type
+        Key in the JSON object, and the type of its value.
+    meaning
+        In one sentence.
+    unit
+        ``s``, ``MiB``, ``sessions``, ``1`` (a ratio or share), ``unit`` (the series' own), ``scale``
+        (log or level of the unit), or empty.
+    nullable
+        Whether null is allowed: not known, or not applicable.
+    choices
+        The only values allowed; empty for any.
+    """
+
+    name: str
+    type: FieldType
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def type_text(self) -> str:
+        """The type as the docs show it."""
+        return f"{self.type} or null" if self.nullable else str(self.type)
+
+
+def _f(
+    name: str, kind: FieldType, meaning: str, unit: str = "", *, null: bool = False, of: tuple[str, ...] = ()
+) -> FieldSpec:
+    return FieldSpec(name=name, type=kind, meaning=meaning, unit=unit, nullable=null, choices=of)
+
+
+_S, _I, _N = FieldType.STRING, FieldType.INTEGER, FieldType.NUMBER
+_D, _T = FieldType.DATE, FieldType.TIME
+
+COMMON: tuple[FieldSpec, ...] = (
+    _f("schema", _I, "Version of this schema"),
+    _f("kind", _S, "Kind of the record", of=tuple(RecordKind)),
+    _f("at", _T, "When the run started; for an event outside a run, when it happened"),
+    _f("run_id", _S, "The run, as its folder is called; null for an event outside a run", null=True),
+    _f("service", _S, "Name of the service"),
+    _f("series", _S, "Name of the target series"),
+)
+"""Fields that every record begins with."""
+
+SCHEMA: dict[RecordKind, tuple[FieldSpec, ...]] = {
+    RecordKind.RUN: (
+        _f("unit", _S, "Unit of the target"),
+        _f("scale", _S, "Scale the series is modelled in", of=("log", "level")),
+        _f("horizon", _I, "H, number of steps", "sessions"),
+        _f("as_of", _D, "Date the run speaks of"),
+        _f("cutoff", _D, "Last observation the forecast has seen"),
+        _f("last_date", _D, "Date of step H"),
+        _f("status", _S, "What became of the run", of=("published", "degraded", "blocked")),
+        _f("reasons", FieldType.STRINGS, "Why it is not plainly published"),
+        _f("flags", FieldType.STRINGS, "Codes of what a reader of the forecast must know"),
+        _f("kappa", _N, "Skill factor: 0 ships the naive's median, 1 the combination's", "1"),
+        _f("width", _N, "Pooled width factor of the intervals", "1"),
+        _f("best_naive", _S, "The naive that the median is shrunk toward"),
+        _f("rule", _S, "Weighting rule"),
+        _f("windows", _I, "Cutoffs in the decision's slice"),
+        _f("n_eff", _N, "Independent windows the slice is worth", "1"),
+        _f("slice_first", _D, "First cutoff of the slice; null when it is empty", null=True),
+        _f("slice_last", _D, "Last cutoff of the slice; null when it is empty", null=True),
+        _f("duration_s", _N, "Time on the clock from start to decision", "s"),
+        _f("config_hash", _S, "Digest of all settings of the run"),
+        _f("data_hash", _S, "Digest of everything visible at the cutoff"),
+        _f("version", _S, "Version of horizoncast"),
+    ),
+    RecordKind.MEMBER: (
+        _f("member", _S, "Name of the member"),
+        _f("state", _S, "Rollout state", of=("off", "shadow", "on")),
+        _f("weight", _N, "Share it really had in the published forecast", "1"),
+        _f("decided_weight", _N, "Share the decision gave it, before failures at the live cutoff", "1"),
+        _f("would_be_weight", _N, "Share it would carry if it were on", "1"),
+        _f("rmse", _N, "Path RMSE on the slice: basis of the weight, not a score", "scale", null=True),
+        _f("relative", _N, "The same as a ratio to the best naive's", "1", null=True),
+        _f("windows", _I, "Cutoffs behind both"),
+        _f("reason", _S, "Why it carries no weight; empty when it does"),
+        _f("asked", _I, "Cutoffs asked for, the live one included"),
+        _f("answered", _I, "Cutoffs answered"),
+        _f("cached", _I, "Answers taken from the cache"),
+        _f("seconds", _N, "Time on the clock of its process; null when nothing was computed", "s", null=True),
+        _f("cpu_s", _N, "Processor time of its process", "s", null=True),
+        _f("peak_mb", _N, "Peak resident set of its process", "MiB", null=True),
+        _f("identity_id", _S, "Model that really ran; null when it failed at the live cutoff", null=True),
+        _f("identity_revision", _S, "Version of its code or repository", null=True),
+        _f("identity_digest", _S, "Digest of its settings or weights", null=True),
+        _f("trained_until", _D, "Last date a learned part has seen; null when fitted anew", null=True),
+        _f("flags", FieldType.STRINGS, "Codes of what a reader of its forecast must know"),
+        _f("failure_code", _S, "Class of the error at the live cutoff; null when it answered", null=True),
+        _f("failure_reason", _S, "Its message", null=True),
+    ),
+    RecordKind.FORECAST: (
+        _f("step", _I, "Lead, 1 to H", "sessions"),
+        _f("date", _D, "Date of the step"),
+        _f("unit", _S, "Unit of the numbers"),
+        _f("point", _N, "Point forecast, the median", "unit"),
+        _f("lower_80", _N, "Lower end of the 80 % prediction interval", "unit", null=True),
+        _f("upper_80", _N, "Upper end of the 80 % prediction interval", "unit", null=True),
+        _f("lower_95", _N, "Lower end of the 95 % prediction interval", "unit", null=True),
+        _f("upper_95", _N, "Upper end of the 95 % prediction interval", "unit", null=True),
+    ),
+    RecordKind.SCORE: (
+        _f("subject", _S, "Member, or `ensemble`"),
+        _f("metric", _S, "Name of the score"),
+        _f("value", _N, "The score; null when it cannot be computed", "see unit", null=True),
+        _f("unit", _S, "Unit of the value; `1` for ratios"),
+        _f("sample", _S, "Where the forecasts come from", of=("in_sample", "pseudo_out_of_sample", "live")),
+        _f("leads", FieldType.INTEGERS, "Steps the value is a mean over", "sessions"),
+        _f("windows", _I, "Cutoffs behind it"),
+        _f("n_eff", _N, "Independent windows they are worth", "1"),
+    ),
+    RecordKind.EVENT: (
+        _f("code", _S, "Stable code of what happened"),
+        _f("message", _S, "In words"),
+        _f("severity", _S, "How bad it is", of=("info", "warning", "error")),
+    ),
+}
+"""Fields of each kind, after the common ones."""
+
+KEYS: dict[RecordKind, tuple[str, ...]] = {
+    RecordKind.RUN: (),
+    RecordKind.MEMBER: ("member",),
+    RecordKind.FORECAST: ("step",),
+    RecordKind.SCORE: ("subject", "metric", "sample"),
+    RecordKind.EVENT: ("service", "series", "at", "code", "message"),
+}
+"""With kind and run_id, what makes a record the same record when it is written again."""
+
+
+def fields_of(kind: RecordKind) -> tuple[FieldSpec, ...]:
+    """All fields of a kind, in the order they are written."""
+    return (*COMMON, *SCHEMA[kind])
+
+
+def identity_of(record: Mapping[str, object]) -> tuple[object, ...]:
+    """Key under which a reader keeps one of several equal records; the last one written wins."""
+    kind = RecordKind(str(record["kind"]))
+    return (kind, record["run_id"], *(record[name] for name in KEYS[kind]))
+
+
+def validate(record: object) -> None:
+    """Check one record against the schema.
+
+    Raises
+    ------
+    StoreError
+        Naming the field, its value and what is allowed.
+    """
+    if not isinstance(record, Mapping):
+        raise StoreError("a log record must be a JSON object", value=type(record).__name__)
+    kind = record.get("kind")
+    if kind not in tuple(RecordKind):
+        raise StoreError("unknown kind of log record", value=repr(kind), allowed=", ".join(RecordKind))
+    _check_version(record.get("schema"))
+    specs = {spec.name: spec for spec in fields_of(RecordKind(kind))}
+    for name in (*specs.keys() - record.keys(), *record.keys() - specs.keys()):
+        verb = "lacks the" if name in specs else "has an unknown"
+        raise StoreError(f"a {kind} record {verb} field", value=repr(name), allowed=", ".join(specs))
+    for name, spec in specs.items():
+        if not _fits(record[name], spec):
+            allowed = " | ".join(spec.choices) or spec.type_text
+            raise StoreError(f"field {name} of a {kind} record", value=repr(record[name]), allowed=allowed)
+
+
+def markdown(kind: RecordKind | None) -> str:
+    """The table of a kind's own fields as docs/metrics.md shows it; None for the common fields.
+
+    Prints what belongs into the docs after the schema has changed::
+
+        python -c "from horizoncast.store.schema import *; print(markdown(RecordKind.RUN))"
+    """
+    rows = ["| field | type | unit | meaning |", "| --- | --- | --- | --- |"]
+    for spec in COMMON if kind is None else SCHEMA[kind]:
+        meaning = spec.meaning + (f": {', '.join(spec.choices)}" if spec.choices else "")
+        rows.append(f"| `{spec.name}` | {spec.type_text} | {spec.unit} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _check_version(version: object) -> None:
+    if not isinstance(version, int) or isinstance(version, bool) or version != SCHEMA_VERSION:
+        raise StoreError("log record of another schema version", value=version, allowed=str(SCHEMA_VERSION))
+
+
+_PATTERNS = {
+    FieldType.STRING: re.compile(r".*", re.DOTALL),
+    FieldType.DATE: re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?"),
+    FieldType.TIME: re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z"),
+}
+
+
+def _fits(value: object, spec: FieldSpec) -> bool:
+    if value is None:
+        return spec.nullable
+    if spec.choices and value not in spec.choices:
+        return False
+    return _is(value, spec.type)
+
+
+def _is(value: object, kind: FieldType) -> bool:
+    match kind:
+        case FieldType.INTEGER:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case FieldType.NUMBER:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        case FieldType.STRINGS:
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case FieldType.INTEGERS:
+            return isinstance(value, list) and all(_is(item, FieldType.INTEGER) for item in value)
+        case _:
+            return isinstance(value, str) and _PATTERNS[kind].fullmatch(value) is not None
