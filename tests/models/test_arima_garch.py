@@ -97,6 +97,22 @@ class TestArma:
         arma = Arma(orders=Orders(p=1, q=1), coefficients=np.array([0.6, 0.3]))
         np.testing.assert_allclose(filtered(w[:200], arma, 1)[0], filtered(w, arma, 1)[0][:200], atol=1e-10)
 
+    def test_the_recursion_of_long_samples_matches_the_kalman_filter(self):
+        from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+        rng = np.random.default_rng(12)
+        w = lfilter([1, -0.5], [1, -0.6], rng.normal(size=700))
+        arma = Arma(
+            orders=Orders(p=1, q=2, D=1, Q=1, m=7),
+            coefficients=np.array([0.6, -0.5, 0.2, -0.7]),
+            variance=1.1,
+        )
+        residuals, ahead = filtered(w, arma, 20)
+        model = SARIMAX(w, order=(1, 0, 2), seasonal_order=(0, 0, 1, 7), trend="n")
+        expected = model.filter([0.6, -0.5, 0.2, -0.7, 1.1])
+        np.testing.assert_allclose(ahead, expected.forecast(20), atol=1e-6)
+        np.testing.assert_allclose(residuals[300:], expected.resid[300:], atol=1e-6)
+
     def test_integrate_inverts_difference(self):
         rng = np.random.default_rng(1)
         z = np.cumsum(rng.normal(size=80))

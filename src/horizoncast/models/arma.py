@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.signal import lfilter
+from scipy.signal import lfilter, lfiltic
 
 Floats = npt.NDArray[np.float64]
 
 EXACT_BELOW = 400
-"""Longer series keep their conditional estimates: exact ones differ in the third digit and cost seconds."""
+"""Past this length estimates and residuals are conditional: exact ones differ in the third digit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +149,29 @@ def maximum_likelihood(w: Floats, start: Arma, *, iterations: int = 50) -> Arma:
 
 
 def filtered(w: Floats, arma: Arma, steps: int) -> tuple[Floats, Floats]:
-    """Residuals (n,) and mean forecast (H,) of w with fixed parameters, by the exact Kalman filter.
+    """Residuals (n,) and mean forecast (H,) of w with fixed parameters.
 
-    Early residuals are scaled to the variance of the later ones.
+    By the exact Kalman filter, early residuals scaled to the variance of the later ones; by the
+    conditional recursion past `EXACT_BELOW`, where the start is forgotten.
     """
     if arma.orders.count == 0:
         return np.asarray(w), np.zeros(steps)
+    if len(w) > EXACT_BELOW:
+        return _recursion(w, arma, steps)
     model = _state_space(np.append(w, np.full(steps, np.nan)), arma.orders)
     model.update(np.append(arma.coefficients, arma.variance))
     out = model.ssm.filter()
     residuals = out.standardized_forecasts_error[0, : len(w)] * np.sqrt(arma.variance)
     return np.asarray(residuals), np.asarray(out.forecasts[0, len(w) :])
+
+
+def _recursion(w: Floats, arma: Arma, steps: int) -> tuple[Floats, Floats]:
+    """Conditional residuals (n,) and the forecast (H,) that continues them with zero innovations."""
+    ar, ma = polynomials(arma.orders, arma.coefficients)
+    residuals = np.asarray(lfilter(ar, ma, w))
+    past = lfiltic(ma, ar, y=w[::-1][: len(ar) - 1], x=residuals[::-1][: len(ma) - 1])
+    ahead, _ = lfilter(ma, ar, np.zeros(steps), zi=past)
+    return residuals, np.asarray(ahead)
 
 
 def integrate(z: Floats, w_ahead: Floats, orders: Orders) -> Floats:
