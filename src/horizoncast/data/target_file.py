@@ -14,7 +14,10 @@ from typing import TypeVar
 import numpy as np
 
 from horizoncast.calendar import Calendar, CalendarKind
+from horizoncast.data.feed import Feed
+from horizoncast.data.presets import Preset, preset_of
 from horizoncast.data.target import (
+    LOCAL,
     Aggregate,
     Checks,
     CovariateSpec,
@@ -142,7 +145,8 @@ class _Table:
         return [_Table(item, f"{self.place} [[{key}]] {i}", known) for i, item in enumerate(items, 1)]
 
 
-_SOURCE_KEYS = tuple(f.name for f in fields(Source))
+_FEED_KEYS = tuple(f.name for f in fields(Feed))
+_SOURCE_KEYS = (*(f.name for f in fields(Source) if f.name != "feed"), *_FEED_KEYS)
 _CALENDAR_KEYS = tuple(f.name for f in fields(Calendar))
 _MISSING_KEYS = tuple(f.name for f in fields(Missing))
 _CHECKS_KEYS = tuple(f.name for f in fields(Checks))
@@ -176,26 +180,59 @@ def _target(table: _Table, folder: Path) -> Target:
 
 
 def _source(table: _Table, folder: Path) -> Source:
+    kind = table.choice("type", SourceType)
+    preset = preset_of(kind)
     path = table.text_or_none("path")
     return Source(
-        type=table.choice("type", SourceType),
+        type=kind,
         path=None if path is None else Path(os.path.normpath(folder / Path(path).expanduser())),
         pair=table.text_or_none("pair"),
-        date_column=table.text_or("date_column", "date"),
-        value_column=table.text_or_none("value_column"),
+        date_column=table.text_or("date_column", preset.date_column),
+        value_column=table.text_or_none("value_column") or preset.value_column or _series_column(table, kind),
         date_format=table.text_or_none("date_format"),
         decimal=table.text_or("decimal", "."),
         thousands=table.text_or("thousands", ""),
         delimiter=table.text_or("delimiter", ","),
         encoding=table.text_or("encoding", "utf-8"),
-        filter=_filter(table),
+        filter=_pairs(table, "filter", '{ unique_id = "1_1" }'),
+        feed=_feed(table, kind, preset),
     )
 
 
-def _filter(table: _Table) -> tuple[tuple[str, str], ...]:
-    values = table.values.get("filter", {})
+def _series_column(table: _Table, kind: SourceType) -> str | None:
+    """FRED names the column of values after the series."""
+    return table.text_or_none("series") if kind is SourceType.FRED_CSV else None
+
+
+def _feed(table: _Table, kind: SourceType, preset: Preset) -> Feed | None:
+    """How a pulled source is asked; the same keys are refused for a local file."""
+    if kind in LOCAL:
+        misplaced = next((key for key in _FEED_KEYS if key in table.values), None)
+        if misplaced is not None:
+            raise table.error(misplaced, f"not for type {kind}, which is read from disk")
+        return None
+    usual = Feed()
+    return Feed(
+        url=table.text_or("url", preset.url),
+        base_url=table.text_or("base_url", preset.base_url),
+        series=table.text_or("series", preset.series),
+        query=table.text_or("query", ""),
+        records=table.text_or("records", preset.records),
+        params=_pairs(table, "params", '{ key = "{secret:NAME}" }'),
+        headers=_pairs(table, "headers", '{ Authorization = "Bearer {secret:NAME}" }'),
+        auth=table.text_or_none("auth"),
+        since=_date(table, "since"),
+        recheck_days=table.count("recheck_days", 0) if "recheck_days" in table.values else None,
+        recheck_all_days=table.count("recheck_all_days", usual.recheck_all_days),
+        pattern=table.text_or("pattern", usual.pattern),
+        max_pages=table.count("max_pages", usual.max_pages),
+    )
+
+
+def _pairs(table: _Table, key: str, example: str) -> tuple[tuple[str, str], ...]:
+    values = table.values.get(key, {})
     if not isinstance(values, dict) or not all(isinstance(v, str | int | bool) for v in values.values()):
-        raise table.error("filter", 'a table, as in { unique_id = "1_1" }')
+        raise table.error(key, f"a table, as in {example}")
     return tuple((column, str(value)) for column, value in values.items())
 
 
@@ -245,7 +282,7 @@ def _covariate(table: _Table, folder: Path) -> CovariateSpec:
     name = table.text("name")
     inner = table.table("source", _SOURCE_KEYS)
     source = None if inner is None else _source(inner, folder)
-    column = source.value_column if source is not None else None
+    column = source.column if source is not None else None
     return CovariateSpec(
         name=name,
         column=table.text_or("column", column or name),
