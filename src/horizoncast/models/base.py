@@ -156,7 +156,7 @@ class Member(ABC, Generic[ConfigT, StateT]):
             try:
                 fitted[stop] = self.fit(window, horizon)
             except (ModelError, np.linalg.LinAlgError) as error:
-                fitted[stop] = ModelError(str(error))
+                fitted[stop] = error if isinstance(error, ModelError) else ModelError(str(error))
         state = fitted[stop]
         if isinstance(state, ModelError):
             raise state

@@ -223,6 +223,7 @@ def _origin_columns(window: Window, design: Design, sigma: Floats) -> list[Float
     columns = [_shift(moves, lag) / sigma for lag in range(3)]
     if m == 1:
         columns += [_change(z, k) / (sigma * np.sqrt(k)) for k in _MOMENTUM]
+        columns += [(z - _trailing_mean(z, k)) / (sigma * np.sqrt(k)) for k in _MOMENTUM]
         fast = np.maximum(ewma_volatility(moves, 0.8), 0.05 * design.spread)
         columns += [np.log(sigma / design.spread), np.log(fast / sigma)]
     else:
@@ -281,6 +282,15 @@ def _change(x: Floats, lag: int) -> Floats:
     out = np.zeros(len(x))
     out[lag:] = x[lag:] - x[:-lag] if lag < len(x) else 0.0
     return out
+
+
+def _trailing_mean(x: Floats, length: int) -> Floats:
+    """(n,) mean of the last `length` values, of fewer at the start."""
+    level = x[0]  # sums of distances lose less than sums of levels
+    total = np.concatenate([[0.0], np.cumsum(x - level)])
+    stop = np.arange(1, len(x) + 1)
+    start = np.maximum(stop - length, 0)
+    return np.asarray(level + (total[stop] - total[start]) / (stop - start))
 
 
 def _shift(x: Floats, lag: int) -> Floats:
