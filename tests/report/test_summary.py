@@ -59,7 +59,7 @@ def test_a_summary_holds_the_numbers_of_the_result():
 
 
 def test_without_replayed_decisions_the_skill_is_not_yet_known():
-    summary = summarise(small_result(horizon=7, sessions=60))
+    summary = summarise(small_result(horizon=7, sessions=34))
     assert summary.skill is None and summary.verdict == NOT_YET_KNOWN
     assert summary.skill_text == NOT_YET_KNOWN
     assert summary.status == "degraded" and "too few" in dict(summary.rows)["status"]

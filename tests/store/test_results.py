@@ -95,6 +95,13 @@ def test_a_run_reads_back_as_it_was_written(tmp_path, record):
         np.testing.assert_array_equal(getattr(back.validation, name), getattr(record.validation, name))
 
 
+def test_a_run_without_validation_reads_back(tmp_path):
+    record = run_record(small_result(horizon=30, sessions=34), started=START)
+    back = read_run(write_run(tmp_path, record))
+    assert back.validation.quantiles.shape == (3, 0, 30, 19)
+    assert back.scores == () and back.decision == record.decision
+
+
 def test_two_runs_of_one_input_differ_in_the_manifest_alone(tmp_path):
     result = small_result()
     later = replace(result, wall_s=9.0)

@@ -11,6 +11,7 @@ from horizoncast.bank import Bank
 from horizoncast.engine import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.ensemble.decision import Decision, MemberWeight, Replay
 from horizoncast.ensemble.gate import Status
+from horizoncast.policy.states import MemberState
 from horizoncast.report.provenance import (
     SEEDS,
     digest_of_settings,
@@ -215,8 +216,9 @@ def _events(result: EngineResult) -> list[EventRecord]:
         text = "; ".join(result.status_reasons)
         events.append(EventRecord(code=f"run_{result.status}", message=text, severity="warning"))
     for outcome in result.members:
+        severity = "warning" if outcome.state is MemberState.ON else "info"
         events += [
-            EventRecord(code=problem.code, message=f"{outcome.name}: {problem.reason}", severity="warning")
+            EventRecord(code=problem.code, message=f"{outcome.name}: {problem.reason}", severity=severity)
             for problem in outcome.problems
         ]
     return events

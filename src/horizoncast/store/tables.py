@@ -99,7 +99,7 @@ def read_members_parquet(data: bytes) -> dict[str, Forecast | Failure]:
 
 def validation_parquet(table: ValidationTable) -> bytes:
     """Columns subject, cutoff, step, date, actual, scored, q...; rows of what was not asked left out."""
-    k, w, h, _ = table.quantiles.shape
+    k, w, h, q = table.quantiles.shape
     keep = np.repeat(table.asked.reshape(-1), h)
 
     def spread(values: Any, shape: tuple[int, ...]) -> Any:
@@ -113,7 +113,7 @@ def validation_parquet(table: ValidationTable) -> bytes:
         "date": spread(table.dates, (1, w, h)),
         "actual": spread(table.actuals, (1, w, h)),
         "scored": spread(table.scored, (1, w, 1)),
-        **_level_columns(table.quantiles.reshape(k * w * h, -1)[keep], table.levels),
+        **_level_columns(table.quantiles.reshape(k * w * h, q)[keep], table.levels),
     }
     meta = {
         "series": table.series,
@@ -172,7 +172,7 @@ def scores_csv(scores: Sequence[Score]) -> bytes:
             repr(float(s.value)) if np.isfinite(s.value) else "",
             csv_text(s.unit),
             s.sample.value,
-            " ".join(map(str, s.leads)),
+            leads_text(s.leads),
             s.windows,
             repr(float(s.n_eff)),
         ]
@@ -191,12 +191,33 @@ def read_scores_csv(data: bytes) -> tuple[Score, ...]:
             value=float(row["value"] or "nan"),
             unit=from_csv_text(row["unit"]),
             sample=Sample(row["sample"]),
-            leads=tuple(int(lead) for lead in row["leads"].split()),
+            leads=_leads(row["leads"]),
             windows=int(row["windows"]),
             n_eff=float(row["n_eff"]),
         )
         for row in rows
     )
+
+
+def leads_text(leads: Sequence[int]) -> str:
+    """Leads as text, runs shortened; dots, because a spreadsheet reads ``1-12`` as a date.
+
+    >>> leads_text((1, 2, 3, 5, 7, 8))
+    '1..3 5 7..8'
+    """
+    parts: list[str] = []
+    start = 0
+    for i in range(1, len(leads) + 1):
+        if i == len(leads) or leads[i] != leads[i - 1] + 1:
+            run = leads[start:i]
+            parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}")
+            start = i
+    return " ".join(parts)
+
+
+def _leads(text: str) -> tuple[int, ...]:
+    ends = [part.split("..") for part in text.split()]
+    return tuple(lead for end in ends for lead in range(int(end[0]), int(end[-1]) + 1))
 
 
 def _head(forecast: Forecast) -> dict[str, object]:
