@@ -1,5 +1,6 @@
 """Helpers shared by tests."""
 
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,14 @@ def weekly_season(length: int = 420, *, seed: int = 0, noise: float = 0.02) -> S
     week = np.array([0.0, 1.0, 3.0, 2.0, 5.0, -2.0, -4.0])
     values = 20.0 + week[np.arange(length) % 7] + noise * rng.standard_normal(length)
     return make_series(values, kind=CalendarKind.DAILY, periods=(7,))
+
+
+def echo(connection: Connection) -> None:
+    """Body of a child process: sends back what it receives, with what it saw, until it gets None.
+
+    It stands here because a child finds this module by name, and a test module it does not.
+    """
+    while (item := connection.recv()) is not None:
+        arrays = [item.values if isinstance(item, Series) else item.quantiles, item.dates]
+        connection.send(([array.flags.writeable for array in arrays], item))
+    connection.close()

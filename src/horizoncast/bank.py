@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.calendar import Dates
+from horizoncast.calendar import Dates, as_stamp
 from horizoncast.errors import BankError, UnknownNameError
 from horizoncast.forecast import Failure, Forecast
+from horizoncast.frozen import sealed
 from horizoncast.horizon import Horizon, effective_windows
 from horizoncast.series import Scale, Series
 
@@ -72,8 +73,13 @@ class Bank:
             raise BankError("bank: shapes of actuals, asked and ends must follow the quantiles", value=shape)
         if len(self.cutoffs) > 1 and (np.diff(self.cutoffs) <= np.timedelta64(0, "s")).any():
             raise BankError("bank: cutoffs must increase strictly")
-        for array in (self.quantiles, self.actuals, self.asked, self.cutoffs, self.ends):
-            array.setflags(write=False)
+        if len(set(self.members)) != len(self.members):
+            raise BankError("bank: a member stands twice", value=self.members)
+        if self.stride < 1:
+            raise BankError("bank: stride", value=self.stride, allowed="at least 1")
+        for name in ("quantiles", "actuals", "asked", "cutoffs", "ends"):
+            array = getattr(self, name)  # copied where writable: the caller's own stays as it was
+            object.__setattr__(self, name, sealed(array.copy() if array.flags.writeable else array))
 
     @property
     def windows(self) -> int:
@@ -116,34 +122,40 @@ class Bank:
         """The bank on a subset of its cutoffs."""
         return replace(
             self,
-            cutoffs=self.cutoffs[keep],
-            ends=self.ends[keep],
-            quantiles=self.quantiles[:, keep],
-            actuals=self.actuals[keep],
-            asked=self.asked[:, keep],
+            cutoffs=sealed(self.cutoffs[keep]),
+            ends=sealed(self.ends[keep]),
+            quantiles=sealed(self.quantiles[:, keep]),
+            actuals=sealed(self.actuals[keep]),
+            asked=sealed(self.asked[:, keep]),
         )
 
     def select(self, names: Sequence[str]) -> Bank:
         """The bank of some members, in the order given."""
         at = [self.member_index(name) for name in names]
-        return replace(self, members=tuple(names), quantiles=self.quantiles[at], asked=self.asked[at])
+        return replace(
+            self, members=tuple(names), quantiles=sealed(self.quantiles[at]), asked=sealed(self.asked[at])
+        )
 
     def with_member(self, name: str, quantiles: Floats, asked: Bools | None = None) -> Bank:
         """The bank with one more member's rows, (W, H, Q) in the scale."""
         if name in self.members:
             raise BankError("bank: the member is there already", value=name)
         row = np.ones(self.windows, dtype=np.bool_) if asked is None else asked
+        if quantiles.shape != self.quantiles.shape[1:] or row.shape != self.asked.shape[1:]:
+            raise BankError(
+                f"bank: rows of {name}", value=quantiles.shape, allowed=str(self.quantiles.shape[1:])
+            )
         return replace(
             self,
             members=(*self.members, name),
-            quantiles=np.concatenate([self.quantiles, quantiles[None]]),
-            asked=np.concatenate([self.asked, row[None]]),
+            quantiles=sealed(np.concatenate([self.quantiles, quantiles[None]])),
+            asked=sealed(np.concatenate([self.asked, row[None]])),
         )
 
     def slice_at(self, when: np.datetime64, newest: int) -> Bank:
         """What a decision at `when` may use: the `newest` cutoffs whose step H is known by then."""
         matured = np.flatnonzero(self.ends <= when)
-        return self.pick(matured[-newest:] if newest else matured[:0])
+        return self.pick(matured[max(0, len(matured) - newest) :])
 
 
 def build_bank(
@@ -170,10 +182,11 @@ def build_bank(
     Raises
     ------
     BankError
-        When a forecast has another length or other levels than the bank.
+        When a forecast is of another series or unit, or has other dates or levels than the bank.
     """
     answers = {name: list(items) for name, items in rows.items()}
-    cutoffs = sorted({a.cutoff for items in answers.values() for a in items if a.cutoff is not None})
+    stamps = {as_stamp(a.cutoff) for items in answers.values() for a in items if a.cutoff is not None}
+    cutoffs = sorted(stamps)
     last = series.last if until is None else until
     shape = (len(answers), len(cutoffs), horizon.steps, len(levels))
     quantiles = np.full(shape, np.nan)
@@ -187,11 +200,11 @@ def build_bank(
     place = {cutoff: w for w, cutoff in enumerate(cutoffs)}
     for k, items in enumerate(answers.values()):
         for answer in items:
-            where: slice | int = slice(None) if answer.cutoff is None else place[answer.cutoff]
+            where: slice | int = slice(None) if answer.cutoff is None else place[as_stamp(answer.cutoff)]
             asked[k, where] = True
             if isinstance(answer, Forecast):
                 assert isinstance(where, int)
-                quantiles[k, where] = _scaled(answer, series.scale, dates[where], tuple(levels))
+                quantiles[k, where] = _scaled(answer, series, dates[where], tuple(levels))
     return Bank(
         members=tuple(answers),
         cutoffs=np.array(cutoffs, dtype="datetime64[s]"),
@@ -207,8 +220,14 @@ def build_bank(
     )
 
 
-def _scaled(forecast: Forecast, scale: Scale, dates: Dates, levels: tuple[float, ...]) -> Floats:
+def _scaled(forecast: Forecast, series: Series, dates: Dates, levels: tuple[float, ...]) -> Floats:
     """A forecast's quantiles in the scale, after checking that they belong in the bank."""
+    if (forecast.series, forecast.unit) != (series.name, series.unit):
+        raise BankError(
+            f"bank: {forecast.member} forecasts another series or unit",
+            value=f"{forecast.series} in {forecast.unit}",
+            allowed=f"{series.name} in {series.unit}",
+        )
     if forecast.levels != levels:
         raise BankError(f"bank: levels of {forecast.member}", value=forecast.levels, allowed=str(levels))
     if not np.array_equal(forecast.dates, dates):
@@ -216,4 +235,4 @@ def _scaled(forecast: Forecast, scale: Scale, dates: Dates, levels: tuple[float,
             f"bank: dates of {forecast.member} at {forecast.cutoff} are not the series' sessions",
             action="a forecast is scored on its own dates only",
         )
-    return scale.forward(forecast.quantiles)
+    return series.scale.forward(forecast.quantiles)

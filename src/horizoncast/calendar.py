@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -68,10 +69,15 @@ class Calendar:
     opened: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if self.country is not None and self.kind is not CalendarKind.BUSINESS:
+        exceptions = self.closed + self.opened
+        if self.kind is not CalendarKind.BUSINESS and (self.country is not None or exceptions):
             raise ConfigError(
-                "only a business calendar has holidays", value=self.country, action="drop the country"
+                "only a business calendar has holidays",
+                value=self.country or exceptions,
+                action="drop the country and the closed and opened days",
             )
+        for text in exceptions:
+            _exception(text)  # a bad date fails here, not at the first forecast
         if self.minutes < 1 or 1440 % self.minutes:
             raise ConfigError(
                 "an intraday session must divide a day", value=self.minutes, allowed="divisors of 1440"
@@ -123,11 +129,17 @@ class Calendar:
             case CalendarKind.QUARTERLY:
                 return np.asarray(day.astype("datetime64[M]").astype(np.int64) // 3)
 
-    def future(self, after: np.datetime64, steps: int) -> Dates:
+    def future(self, after: np.datetime64, steps: int, *, month_day: int | None = None) -> Dates:
         """Dates of the `steps` sessions that follow `after`, shape (H,).
 
         Weeks keep the weekday of `after`, months and quarters its day of the month (the last day
         stays the last day).
+
+        Parameters
+        ----------
+        month_day
+            Day of the month, 1 to 31, that months and quarters keep instead, in short months their
+            last day: 28 February alone does not say whether the series runs on the 28th.
         """
         stamp = as_stamp(after)
         day = stamp.astype("datetime64[D]")
@@ -145,9 +157,9 @@ class Calendar:
             case CalendarKind.WEEKLY:
                 return np.asarray(day + (7 * ahead).astype("timedelta64[D]"), dtype="datetime64[s]")
             case CalendarKind.MONTHLY:
-                return _add_months(day, ahead)
+                return _add_months(day, ahead, month_day)
             case CalendarKind.QUARTERLY:
-                return _add_months(day, 3 * ahead)
+                return _add_months(day, 3 * ahead, month_day)
 
     def sessions(self, first: np.datetime64, last: np.datetime64) -> Dates:
         """All sessions from `first` to `last`, both included, on the phase of `first`, shape (n,)."""
@@ -165,11 +177,11 @@ class Calendar:
 
     def _closed_days(self, first: np.datetime64, last: np.datetime64) -> Dates:
         """Holidays between two days, own exceptions applied."""
-        days: set[np.datetime64] = {np.datetime64(text, "D") for text in self.closed}
+        days: set[np.datetime64] = {_exception(text) for text in self.closed}
         if self.country is not None:
             for year in range(_year(first), _year(last) + 1):
                 days.update(_holidays(self.country, year))
-        days -= {np.datetime64(text, "D") for text in self.opened}
+        days -= {_exception(text) for text in self.opened}
         return np.array(sorted(days), dtype="datetime64[D]")
 
 
@@ -186,16 +198,39 @@ def _year(day: np.datetime64) -> int:
     return int(day.astype("datetime64[Y]").astype(np.int64)) + 1970
 
 
-def _add_months(day: np.datetime64, months: Sequence[int] | npt.NDArray[Any]) -> Dates:
+def month_day_of(dates: Dates) -> int:
+    """Day of the month that monthly or quarterly dates keep: 31 when all of them end their month.
+
+    >>> month_day_of(np.array(["2023-01-30", "2023-02-28"], dtype="datetime64[s]"))
+    30
+    """
+    day = np.asarray(dates, dtype="datetime64[D]")
+    month = day.astype("datetime64[M]")
+    if ((day + np.timedelta64(1, "D")).astype("datetime64[M]") != month).all():
+        return 31
+    return int((day - month.astype("datetime64[D]")).astype(np.int64).max()) + 1
+
+
+def _add_months(
+    day: np.datetime64, months: Sequence[int] | npt.NDArray[Any], month_day: int | None = None
+) -> Dates:
     """Shift a date by whole months, keeping the day of the month or the end of the month."""
-    first = day.astype("datetime64[M]")
+    keep = month_day_of(np.array([day])) if month_day is None else month_day
     one_day, one_month = np.timedelta64(1, "D"), np.timedelta64(1, "M")
-    offset = day - first.astype("datetime64[D]")
-    at_end = (day + one_day).astype("datetime64[M]") != first
-    start = first + np.asarray(months).astype("timedelta64[M]")
+    start = day.astype("datetime64[M]") + np.asarray(months).astype("timedelta64[M]")
     last = (start + one_month).astype("datetime64[D]") - one_day
-    shifted = last if at_end else np.minimum(start.astype("datetime64[D]") + offset, last)
+    shifted = np.minimum(start.astype("datetime64[D]") + np.timedelta64(keep - 1, "D"), last)
     return np.asarray(shifted, dtype="datetime64[s]")
+
+
+def _exception(text: str) -> np.datetime64:
+    """A closed or opened day."""
+    try:
+        return np.datetime64(date.fromisoformat(text), "D")
+    except ValueError as error:
+        raise ConfigError(
+            "a closed or opened day cannot be read", value=repr(text), allowed="2024-12-31"
+        ) from error
 
 
 @lru_cache(maxsize=512)

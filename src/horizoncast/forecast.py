@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from horizoncast.calendar import Dates, as_stamp
 from horizoncast.errors import ForecastError
+from horizoncast.frozen import readonly, reduced, sealed
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,21 +96,16 @@ class Forecast:
     flags: tuple[Flag, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        dates = np.array(self.dates, dtype="datetime64[s]")
-        quantiles = np.array(self.quantiles, dtype=np.float64)
-        dates.setflags(write=False)
-        quantiles.setflags(write=False)
         object.__setattr__(self, "cutoff", as_stamp(self.cutoff))
-        object.__setattr__(self, "dates", dates)
-        object.__setattr__(self, "quantiles", quantiles)
+        object.__setattr__(self, "dates", sealed(np.array(self.dates, dtype="datetime64[s]")))
+        object.__setattr__(self, "quantiles", readonly(self.quantiles))
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
         object.__setattr__(self, "flags", tuple(sorted({Flag(flag) for flag in self.flags})))
         _check_forecast(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle through the constructor: a dataclass alone is not validated when unpickled."""
-        names = self.__dataclass_fields__
-        return _rebuild_forecast, ({name: getattr(self, name) for name in names},)
+        return reduced(self)
 
     @property
     def steps(self) -> int:
@@ -165,17 +161,13 @@ class Failure:
     reason: str
 
 
-def _rebuild_forecast(values: dict[str, Any]) -> Forecast:
-    return Forecast(**values)
-
-
 def _check_forecast(f: Forecast) -> None:
     where = f"forecast of {f.member} for {f.series} at {f.cutoff}"
-    if not f.levels or list(f.levels) != sorted(set(f.levels)) or 0.5 not in f.levels:
+    if not (np.diff(f.levels) > 0).all() or 0.5 not in f.levels:
         raise ForecastError(f"{where}: levels must increase and hold 0.5", value=f.levels)
     if not f.levels[0] > 0.0 or not f.levels[-1] < 1.0:
         raise ForecastError(f"{where}: levels must lie inside (0, 1)", value=f.levels)
-    if f.quantiles.shape != (len(f.dates), len(f.levels)) or not len(f.dates):
+    if f.dates.ndim != 1 or f.quantiles.shape != (len(f.dates), len(f.levels)) or not len(f.dates):
         raise ForecastError(
             f"{where}: shape", value=f.quantiles.shape, allowed=f"({len(f.dates)}, {len(f.levels)})"
         )

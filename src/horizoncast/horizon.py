@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import ceil
+from numbers import Integral
 
 from horizoncast.errors import ConfigError
 
@@ -40,8 +41,10 @@ class Horizon:
     steps: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 1000:
-            raise ConfigError("horizon steps out of range", value=self.steps, allowed="1 to 1000")
+        whole = isinstance(self.steps, Integral) and not isinstance(self.steps, bool)
+        if not whole or not 1 <= self.steps <= 1000:
+            raise ConfigError("horizon steps out of range", value=self.steps, allowed="1 to 1000, whole")
+        object.__setattr__(self, "steps", int(self.steps))
 
     @classmethod
     def parse(cls, text: str | int) -> Horizon:
@@ -50,7 +53,7 @@ class Horizon:
         >>> Horizon.parse("30d").steps
         30
         """
-        found = re.fullmatch(r"\s*(\d+)\s*d?\s*", str(text))
+        found = re.fullmatch(r"\s*([0-9]{1,9})\s*d?\s*", str(text))
         if found is None:
             raise ConfigError("a horizon cannot be read", value=repr(text), allowed="30 or 30d")
         return cls(steps=int(found.group(1)))
@@ -62,7 +65,7 @@ class Horizon:
 
     @property
     def lead_grid(self) -> tuple[int, ...]:
-        """Leads (1-based) of `LEAD_GRID` up to H; H itself closes the grid.
+        """Leads (1-based) of `LEAD_GRID` up to H; H itself closes the grid when it is at most 90.
 
         >>> Horizon(steps=8).lead_grid
         (1, 2, 3, 5, 7, 8)

@@ -1,6 +1,7 @@
 """Scores of forecasts, as small pure functions, and the record of one score.
 
-Letters in shapes: W windows, H steps, Q levels; ``...`` any leading axes. NaN cells are left out.
+Letters in shapes: W windows, H steps, Q levels; ``...`` any leading axes. NaN cells are left out; a
+score of no cell at all is NaN.
 """
 
 from __future__ import annotations
@@ -80,12 +81,12 @@ def require_comparable(scores: Sequence[Score]) -> None:
     Raises
     ------
     BankError
-        When a score is in-sample, or metric, unit, leads or windows differ.
+        When a score is in-sample, or metric, unit, sample, leads or windows differ.
     """
     for score in scores:
         if score.sample is Sample.IN_SAMPLE:
             raise BankError("an in-sample error is no validation", value=score.subject)
-    for name in ("metric", "unit", "leads", "windows"):
+    for name in ("metric", "unit", "sample", "leads", "windows"):
         kinds = {getattr(score, name) for score in scores}
         if len(kinds) > 1:
             raise BankError(f"scores differ in {name} and cannot be compared", value=sorted(map(str, kinds)))
@@ -111,16 +112,22 @@ def weighted_quantile_loss(actual: Floats, quantiles: Floats, levels: Sequence[f
         (...,) outcomes.
     quantiles
         (..., Q) on the same cells.
+
+    Returns
+    -------
+    float
+        NaN when every known outcome is zero.
     """
     known = np.isfinite(actual) & np.isfinite(quantiles).all(axis=-1)
     loss = pinball(actual[known], quantiles[known], levels)
-    return float(2.0 * loss.mean(axis=-1).sum() / np.abs(actual[known]).sum())
+    total = float(np.abs(actual[known]).sum())
+    return float(2.0 * loss.mean(axis=-1).sum()) / total if total > 0 else float("nan")
 
 
 def quantile_loss(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> float:
     """Twice the mean pinball loss over cells and levels: WQL without its denominator."""
     known = np.isfinite(actual) & np.isfinite(quantiles).all(axis=-1)
-    return float(2.0 * pinball(actual[known], quantiles[known], levels).mean())
+    return 2.0 * _mean(pinball(actual[known], quantiles[known], levels))
 
 
 def crps_quantile(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> float:
@@ -133,26 +140,26 @@ def crps_quantile(actual: Floats, quantiles: Floats, levels: Sequence[float]) ->
     edges = np.concatenate([[0.0], (tau[1:] + tau[:-1]) / 2.0, [1.0]])
     known = np.isfinite(actual) & np.isfinite(quantiles).all(axis=-1)
     loss = pinball(actual[known], quantiles[known], levels)
-    return float(2.0 * (loss * np.diff(edges)).sum(axis=-1).mean())
+    return 2.0 * _mean((loss * np.diff(edges)).sum(axis=-1))
 
 
 def interval_score(actual: Floats, lower: Floats, upper: Floats, coverage: float) -> float:
     """Mean interval score ``(u - l) + 2/a (l - y)+ + 2/a (y - u)+`` (Gneiting & Raftery 2007, eq. 43)."""
     a = 1.0 - coverage
     miss = np.maximum(lower - actual, 0.0) + np.maximum(actual - upper, 0.0)
-    return float(np.nanmean((upper - lower) + (2.0 / a) * miss))
+    return _mean((upper - lower) + (2.0 / a) * miss)
 
 
 def coverage(actual: Floats, lower: Floats, upper: Floats) -> float:
     """Share of known outcomes inside the interval, ends included, 0 to 1."""
     known = np.isfinite(actual) & np.isfinite(lower) & np.isfinite(upper)
     hit = (actual[known] >= lower[known]) & (actual[known] <= upper[known])
-    return float(hit.mean())
+    return _mean(hit.astype(np.float64))
 
 
 def rmse(actual: Floats, point: Floats) -> float:
     """Root mean square error over known cells."""
-    return float(np.sqrt(np.nanmean((actual - point) ** 2)))
+    return float(np.sqrt(_mean((actual - point) ** 2)))
 
 
 def path_rmse(actual: Floats, point: Floats, leads: Sequence[int]) -> float:
@@ -166,12 +173,12 @@ def path_rmse(actual: Floats, point: Floats, leads: Sequence[int]) -> float:
         L 1-based steps.
     """
     scaled = (actual - point) / np.sqrt(np.asarray(leads, dtype=np.float64))
-    return float(np.sqrt(np.nanmean(scaled**2)))
+    return float(np.sqrt(_mean(scaled**2)))
 
 
 def mae(actual: Floats, point: Floats) -> float:
     """Mean absolute error over known cells."""
-    return float(np.nanmean(np.abs(actual - point)))
+    return _mean(np.abs(actual - point))
 
 
 def mape(actual: Floats, point: Floats) -> float:
@@ -195,9 +202,9 @@ def mase(actual: Floats, point: Floats, history: Floats, period: int = 1) -> flo
     Returns
     -------
     float
-        NaN when the history never moved.
+        NaN when the history never moved or is not longer than the lag.
     """
-    scale = float(np.mean(np.abs(history[period:] - history[:-period])))
+    scale = _mean(np.abs(history[period:] - history[:-period]))
     return mae(actual, point) / scale if scale > 0 else float("nan")
 
 
@@ -207,10 +214,16 @@ def directional_accuracy(actual: Floats, point: Floats, origin: Floats) -> float
     Cells where either did not move are left out; NaN when none is left (a random walk's point).
     """
     moved, said = np.sign(actual - origin), np.sign(point - origin)
-    counted = np.isfinite(actual) & np.isfinite(point) & (moved != 0) & (said != 0)
-    return float((moved[counted] == said[counted]).mean()) if counted.any() else float("nan")
+    counted = np.isfinite(moved) & np.isfinite(said) & (moved != 0) & (said != 0)
+    return _mean((moved[counted] == said[counted]).astype(np.float64))
 
 
 def skill(score: float, reference: float) -> float:
     """``1 - score / reference``: above 0 is better than the naive. NaN for a reference of zero."""
     return 1.0 - score / reference if reference > 0 else float("nan")
+
+
+def _mean(values: Floats) -> float:
+    """Mean over the cells that are not NaN; NaN, without a warning, when there is none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

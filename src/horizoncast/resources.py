@@ -28,6 +28,7 @@ THREAD_VARIABLES: dict[str, str] = {
 machine ran fifty times slower than one, and GARCH results differ between one and two."""
 
 _CGROUP = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +48,24 @@ class Usage:
     peak_mb: float
 
 
-def memory_limit(root: Path = _CGROUP) -> int:
+def memory_limit(root: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
     """Bytes this process may use in all: the smaller of the machine's memory and the container's limit.
 
     Parameters
     ----------
     root
         Where the control groups are mounted (version 2, or version 1 with a memory folder).
+    membership
+        File that names this process's groups.
     """
-    total = int(psutil.virtual_memory().total)
-    return min([total, *(_read_limit(path) or total for path in _limit_files(root))])
+    limits = [_read_limit(path) for path in _limit_files(root, membership)]
+    return min([int(psutil.virtual_memory().total), *(limit for limit in limits if limit is not None)])
 
 
-def memory_available(root: Path = _CGROUP) -> int:
-    """Bytes that can be allocated now without swapping or being killed."""
+def memory_available(root: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
+    """Bytes that can be allocated now without swapping or being killed; parameters as above."""
     free = int(psutil.virtual_memory().available)
-    for limit_file in _limit_files(root):
+    for limit_file in _limit_files(root, membership):
         limit = _read_limit(limit_file)
         used_name = "memory.current" if limit_file.name == "memory.max" else "memory.usage_in_bytes"
         used = _read_limit(limit_file.with_name(used_name))
@@ -130,21 +133,29 @@ def _wait_and_exit(handle: int) -> None:
     os._exit(1)
 
 
-def _own_group() -> str:
-    """Path of this process's control group below the mount, version 2."""
+def _own_group(membership: Path, controller: str) -> Path:
+    """Own group below a hierarchy's mount; version 2 has no controller name.
+
+    A line reads ``hierarchy:controllers:/path``.
+    """
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = membership.read_text().splitlines()
     except OSError:
-        return ""
-    return next((line.split("::", 1)[1] for line in lines if line.startswith("0::")), "").strip("/")
+        return Path()
+    fields = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    found = (path for _, controllers, path in fields if controller in controllers.split(","))
+    return Path(next(found, "").strip("/"))
 
 
-def _limit_files(root: Path) -> list[Path]:
-    """Files that may hold a limit: own group and its parents, then version 1."""
-    group = Path(_own_group())
-    places = [root / group, *(root / parent for parent in group.parents), root]
-    files = [place / "memory.max" for place in places]
-    files.append(root / "memory" / "memory.limit_in_bytes")
+def _limit_files(root: Path, membership: Path) -> list[Path]:
+    """Files that may hold a limit: own group and its parents, in version 2 and in version 1."""
+    files = []
+    for mount, controller, name in (
+        (root, "", "memory.max"),
+        (root / "memory", "memory", "memory.limit_in_bytes"),
+    ):
+        group = _own_group(membership, controller)
+        files += [mount / place / name for place in (group, *group.parents, Path())]
     return [file for file in dict.fromkeys(files) if file.is_file()]
 
 
@@ -158,10 +169,15 @@ def _read_limit(path: Path) -> int | None:
 
 
 def _reclaimable(folder: Path) -> int:
-    """Bytes of inactive file cache in a group, which the kernel drops before it kills."""
+    """Bytes of inactive file cache in a group, which the kernel drops before it kills.
+
+    Version 1 counts the group alone under ``inactive_file`` and its children, as the usage does,
+    under ``total_inactive_file``.
+    """
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
     except OSError:
         return 0
-    pairs = (line.split() for line in lines)
-    return next((int(v) for k, v in pairs if k in ("inactive_file", "total_inactive_file")), 0)
+    pairs = [line.split() for line in lines]
+    count = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    return count.get("total_inactive_file", count.get("inactive_file", 0))

@@ -7,70 +7,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.calendar import Calendar, Dates, as_stamp
+from horizoncast.calendar import Calendar, CalendarKind, Dates, as_stamp, month_day_of
+from horizoncast.covariate import Covariate, carry_forward, known_column
 from horizoncast.errors import BankError, DataError, UnknownNameError
+from horizoncast.frozen import init_fields, readonly, reduced, sealed
+from horizoncast.scale import Scale, choose_scale
+
+__all__ = ["Bools", "Covariate", "Floats", "History", "Scale", "Series", "carry_forward", "choose_scale"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-
-class Scale(StrEnum):
-    """Where a series is modelled; models, bank and calibration work there, people see the unit."""
-
-    LOG = "log"
-    LEVEL = "level"
-
-    def forward(self, values: Floats) -> Floats:
-        """Unit to scale, any shape."""
-        return np.log(values) if self is Scale.LOG else np.asarray(values, dtype=np.float64)
-
-    def backward(self, values: Floats) -> Floats:
-        """Scale to unit, any shape; monotone, so quantiles stay quantiles."""
-        return np.exp(values) if self is Scale.LOG else np.asarray(values, dtype=np.float64)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Covariate:
-    """A series observed beside the target.
-
-    Parameters
-    ----------
-    name
-        Column name.
-    values
-        (T + F,) in its own unit, NaN where missing, on the target's sessions; the F rows after the
-        target's last session are the known future of a `known_future` covariate, else F = 0.
-    publication_lag
-        Sessions from a value's date to the moment it may be used, relative to the target's row of
-        the same date; a target dated one day ahead (see `Series.dating_offset`) adds its own.
-    max_carry
-        A missing value repeats the last one for at most this many sessions.
-    known_future
-        True for values known in advance (holidays, prices already set).
-    """
-
-    name: str
-    values: Floats
-    publication_lag: int = 0
-    max_carry: int = 5
-    known_future: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _readonly(self.values))
-        if self.publication_lag < 0 or self.max_carry < 0:
-            raise DataError(f"covariate {self.name}: publication lag and max_carry must not be negative")
-        if np.isinf(self.values).any():
-            raise DataError(f"covariate {self.name} holds infinite values")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (Covariate, {name: getattr(self, name) for name in _fields(Covariate)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +36,7 @@ class Series:
     calendar
         Its sessions.
     dates
-        (T,) datetime64[s], strictly increasing.
+        (T,) datetime64[s], strictly increasing, at most one in a session of the calendar.
     values
         (T,) the target in its unit, finite.
     observed
@@ -117,19 +69,19 @@ class Series:
     _known: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        dates = np.array(self.dates, dtype="datetime64[s]")
-        dates.setflags(write=False)
-        values = _readonly(self.values)
-        observed = np.ones(len(values), dtype=np.bool_) if self.observed is None else self.observed.copy()
-        observed.setflags(write=False)
-        object.__setattr__(self, "dates", dates)
+        values = readonly(self.values)
+        observed = np.ones(len(values)) if self.observed is None else self.observed
+        object.__setattr__(self, "scale", Scale.parse(self.scale))
+        object.__setattr__(self, "periods", tuple(self.periods))
+        object.__setattr__(self, "covariates", tuple(self.covariates))
+        object.__setattr__(self, "dates", sealed(np.array(self.dates, dtype="datetime64[s]")))
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "observed", observed)
+        object.__setattr__(self, "observed", sealed(np.array(observed, dtype=np.bool_)))
         _check_series(self)
         object.__setattr__(self, "_known", self._as_known())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (Series, {name: getattr(self, name) for name in _fields(Series)})
+        return reduced(self)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -141,16 +93,17 @@ class Series:
 
     @cached_property
     def ordinals(self) -> npt.NDArray[np.int64]:
-        """(T,) absolute session indices."""
-        return self.calendar.ordinal(self.dates)
+        """(T,) absolute session indices, read-only."""
+        return sealed(self.calendar.ordinal(self.dates))
 
     def index_of(self, cutoff: np.datetime64) -> int:
         """Row of a cutoff; an error when the cutoff is no session of the series."""
-        at = int(np.searchsorted(self.dates, as_stamp(cutoff)))
-        if at >= len(self) or self.dates[at] != cutoff:
+        stamp = as_stamp(cutoff)
+        at = int(np.searchsorted(self.dates, stamp))
+        if at >= len(self) or self.dates[at] != stamp:
             raise DataError(
-                f"{self.name}: the cutoff is no observed session",
-                value=self.calendar.text(as_stamp(cutoff)),
+                f"{self.name}: the cutoff is no session of the series",
+                value=self.calendar.text(stamp),
                 allowed=f"{self.calendar.text(self.dates[0])} to {self.calendar.text(self.last)}",
             )
         return at
@@ -165,7 +118,7 @@ class Series:
         Rows of other covariates that a publication lag hides at the cutoff are kept, and stay hidden.
         """
         stop = self.index_of(cutoff) + 1
-        kept = {name: getattr(self, name) for name in _fields(Series)}
+        kept = {name: getattr(self, name) for name in init_fields(Series)}
         kept["dates"], kept["values"] = self.dates[:stop], self.values[:stop]
         kept["observed"] = self.observed_mask[:stop]
         kept["covariates"] = tuple(
@@ -193,8 +146,12 @@ class Series:
         real = self.dates[start : start + steps]
         if len(real) == steps:
             return np.asarray(real)
-        last = as_stamp(real[-1] if len(real) else cutoff)
-        return np.concatenate([real, self.calendar.future(last, steps - len(real))])
+        seen = self.dates[: start + len(real)]
+        monthly = self.calendar.kind in (CalendarKind.MONTHLY, CalendarKind.QUARTERLY)
+        ahead = self.calendar.future(
+            as_stamp(seen[-1]), steps - len(real), month_day=month_day_of(seen) if monthly else None
+        )
+        return np.concatenate([real, ahead])
 
     def actuals(self, cutoff: np.datetime64, dates: Dates) -> Floats:
         """Target on the given dates after a cutoff, in the unit, shape (H,).
@@ -202,42 +159,49 @@ class Series:
         NaN where the date is no session, was filled, or has not come: a Sunday is never scored
         against Friday's value.
         """
-        if len(dates) and dates[0] <= cutoff:
-            raise BankError("actuals are asked for dates up to the cutoff", value=dates[0])
+        if (dates <= cutoff).any():
+            raise BankError("actuals are asked for dates up to the cutoff", value=dates.min())
         at = np.searchsorted(self.dates, dates)
         inside = np.minimum(at, len(self) - 1)
         hit = (self.dates[inside] == dates) & self.observed_mask[inside]
         return np.where(hit, self.values[inside], np.nan)
 
-    def digests(self) -> list[str]:
+    def digests(self, ahead: int = 1000) -> list[str]:
         """Hex digest of everything visible at each row, shape (T,): a cache key for bank rows.
 
         Row i covers the definition and rows 0..i as known at i (future covariates included), so
         new observations leave the digests of the past alone.
+
+        Parameters
+        ----------
+        ahead
+            Rows of covariates known in advance that a forecast at i may read: the H of the
+            forecasts that are cached. More than that drops rows whose inputs have not changed.
         """
         state = hashlib.sha256(_definition(self).encode())
         parts = [self.dates.astype(np.int64).view(np.float64)[:, None], self.values[:, None]]
         parts += [self.observed_mask.astype(np.float64)[:, None], self._known]
         table = np.ascontiguousarray(np.concatenate(parts, axis=1))
-        ahead = [c.values for c in self.covariates if c.known_future]
+        known_future = [c.values for c in self.covariates if c.known_future]
         out = []
         for i in range(len(self)):
             state.update(table[i].tobytes())
             row = state.copy()
-            for values in ahead:
-                row.update(values[i + 1 : i + 1 + 1000].tobytes())
+            for values in known_future:
+                coming = values[i + 1 : i + 1 + ahead]
+                row.update(len(coming).to_bytes(8, "big"))  # else two covariates could trade values
+                row.update(coming.tobytes())
             out.append(row.hexdigest()[:32])
         return out
 
     def _as_known(self) -> Floats:
         """(T, P) covariates as usable at each session: lagged, then carried forward."""
         columns = [
-            _known_column(c, len(self), 0 if c.known_future else c.publication_lag + self.dating_offset)
+            known_column(c, len(self), 0 if c.known_future else c.publication_lag + self.dating_offset)
             for c in self.covariates
         ]
         known = np.stack(columns, axis=1) if columns else np.empty((len(self), 0))
-        known.setflags(write=False)
-        return known
+        return sealed(known)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -282,7 +246,7 @@ class History:
     @cached_property
     def z(self) -> Floats:
         """(n,) target in the series' scale, read-only."""
-        return _readonly(self.series.scale.forward(self.values))
+        return readonly(self.series.scale.forward(self.values))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -323,54 +287,6 @@ class History:
         return np.asarray(self.covariates[:, self.names.index(name)])
 
 
-def carry_forward(values: Floats, limit: int) -> Floats:
-    """Repeat the last finite value over at most `limit` missing ones, shape (n,) to (n,).
-
-    >>> carry_forward(np.array([1.0, np.nan, np.nan, 4.0]), 1)
-    array([ 1.,  1., nan,  4.])
-    """
-    place = np.arange(len(values))
-    seen = np.where(np.isfinite(values), place, -1)
-    last = np.maximum.accumulate(seen) if len(values) else seen
-    usable = (last >= 0) & (place - last <= limit)
-    return np.where(usable, values[np.maximum(last, 0)], np.nan) if len(values) else values.copy()
-
-
-def choose_scale(values: Floats) -> tuple[Scale, str]:
-    """Log or level, with the reason in words.
-
-    Compares how constant the local spread is in each scale (Guerrero, J. Forecasting 1993, with
-    lambda 0 and 1 as the only candidates): the coefficient of variation over blocks of the spread
-    of changes, relative to the block's mean (log) or absolute (level). A tie within 10 % goes to
-    log, where forecasts stay positive.
-
-    Parameters
-    ----------
-    values
-        (n,) early observations in the unit; later ones must not be looked at.
-    """
-    if (values <= 0).any():
-        return Scale.LEVEL, "values at or below zero"
-    blocks = [b for b in np.array_split(values, max(2, min(20, len(values) // 12))) if len(b) > 3]
-    spread = np.array([np.std(np.diff(b)) for b in blocks])
-    centre = np.array([np.mean(b) for b in blocks])
-    if not blocks or spread.mean() == 0:
-        return Scale.LEVEL, "no movement to choose by"
-    level = float(np.std(spread) / spread.mean())
-    ratio = spread / centre
-    log = float(np.std(ratio) / ratio.mean())
-    text = f"variation of the local spread {log:.2f} in log, {level:.2f} in level"
-    return (Scale.LOG, text) if log <= 1.1 * level else (Scale.LEVEL, text)
-
-
-def _known_column(covariate: Covariate, length: int, lag: int) -> Floats:
-    carried = carry_forward(covariate.values, covariate.max_carry)
-    if lag >= length:
-        return np.full(length, np.nan)
-    column = np.concatenate([np.full(lag, np.nan), carried])[:length]
-    return np.concatenate([column, np.full(length - len(column), np.nan)])
-
-
 def _check_series(series: Series) -> None:
     count = len(series.values)
     if count < 2:
@@ -379,10 +295,37 @@ def _check_series(series: Series) -> None:
         raise DataError(f"{series.name}: dates, values and observed must have one length")
     if np.isnat(series.dates).any() or (np.diff(series.dates) <= np.timedelta64(0, "s")).any():
         raise DataError(f"{series.name}: dates must increase strictly")
+    _check_sessions(series)
+    if series.dating_offset < 0:
+        raise DataError(f"{series.name}: dating_offset must not be negative", value=series.dating_offset)
     if any(p < 2 for p in series.periods) or list(series.periods) != sorted(set(series.periods)):
         raise DataError(f"{series.name}: periods must increase from 2", value=series.periods)
     _check_values(series)
     _check_covariates(series)
+
+
+def _check_sessions(series: Series) -> None:
+    """One row per session, dated as the calendar dates: anything else is never found again by date."""
+    calendar = series.calendar
+    day = series.dates.astype("datetime64[D]")
+    if calendar.kind is not CalendarKind.INTRADAY and (day != series.dates).any():
+        raise DataError(
+            f"{series.name}: a {calendar.kind} series has dates without a time of day",
+            value=series.dates[np.argmax(day != series.dates)],
+        )
+    if calendar.kind is CalendarKind.BUSINESS and not np.is_busday(day).all():
+        raise DataError(
+            f"{series.name}: a weekend is no session of a business calendar",
+            value=day[np.argmin(np.is_busday(day))],
+            action='drop the row, or use kind = "daily"',
+        )
+    twice = np.diff(series.ordinals) <= 0
+    if twice.any():
+        raise DataError(
+            f"{series.name}: two rows in one session of the {calendar.kind} calendar",
+            value=calendar.text(series.dates[1:][np.argmax(twice)]),
+            action="join the rows of a session first",
+        )
 
 
 def _check_values(series: Series) -> None:
@@ -415,6 +358,7 @@ def _definition(series: Series) -> str:
     return repr(
         (
             series.name,
+            series.unit,
             str(series.scale),
             series.periods,
             series.dating_offset,
@@ -423,18 +367,3 @@ def _definition(series: Series) -> str:
             covariates,
         )
     )
-
-
-def _readonly(values: npt.ArrayLike) -> Floats:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
-
-
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(n for n, f in kind.__dataclass_fields__.items() if f.init)  # type: ignore[attr-defined]
-
-
-def _rebuild(kind: type, values: dict[str, Any]) -> Any:
-    """Unpickle through the constructor, so that a copy from a child is checked and read-only again."""
-    return kind(**values)
