@@ -14,11 +14,15 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from horizoncast.calendar import CalendarKind
 from horizoncast.errors import ForecastError, HistoryTooShortError, ModelError
 from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
@@ -76,7 +80,7 @@ class Member(ABC, Generic[ConfigT, StateT]):
     naive: ClassVar[bool] = False
     """True for the references that others are measured against."""
     revision: ClassVar[str] = "1"
-    """Raised whenever a change of the code changes its numbers: part of every cache key."""
+    """Version of the method, for the record; cache keys see the code itself, see `code_digest`."""
 
     def __init__(self, config: ConfigT, *, service: str = "") -> None:
         self.config = config
@@ -121,8 +125,8 @@ class Member(ABC, Generic[ConfigT, StateT]):
         return ModelIdentity(id=self.name, revision=self.revision, digest=self.digest())
 
     def digest(self) -> str:
-        """Digest of name, code revision and settings; artefacts add theirs in a subclass."""
-        text = repr((self.name, self.revision, self.config))
+        """Digest of name, code and settings; artefacts add theirs in a subclass."""
+        text = repr((self.name, self.revision, self.config, code_digest()))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def forecast(
@@ -149,7 +153,8 @@ class Member(ABC, Generic[ConfigT, StateT]):
 
     def _state_at(self, history: History, horizon: Horizon, fitted: dict[int, StateT | ModelError]) -> StateT:
         """Parameters of the latest re-fit point; only the last one stays in memory."""
-        stop = refit_stop(history, self.config.refit_every, self.config.min_train)
+        every = refit_interval(history.series.calendar.kind, self.config.refit_every)
+        stop = refit_stop(history, every, self.config.min_train)
         if stop not in fitted:
             fitted.clear()
             window = History(series=history.series, stop=stop).tail(self.config.window)
@@ -188,6 +193,36 @@ class Member(ABC, Generic[ConfigT, StateT]):
             identity=self.identity(),
             flags=tuple(flags),
         )
+
+
+def refit_interval(kind: CalendarKind, refit_every: int) -> int:
+    """Sessions between re-fit points: the setting, but never longer than a slow calendar bears.
+
+    Sixty quarters are fifteen years: a member would rest on its first rows for its whole life.
+
+    >>> refit_interval(CalendarKind.QUARTERLY, 60), refit_interval(CalendarKind.BUSINESS, 60)
+    (2, 60)
+    """
+    return min(refit_every, _LONGEST_REFIT.get(kind, refit_every))
+
+
+_LONGEST_REFIT = {CalendarKind.WEEKLY: 4, CalendarKind.MONTHLY: 6, CalendarKind.QUARTERLY: 2}
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the code that makes members' numbers, and of the libraries under it.
+
+    A changed line or an upgraded library changes the keys of all cached rows: stale rows are worse
+    than slow ones.
+    """
+    state = hashlib.sha256()
+    package = Path(__file__).resolve().parent
+    for file in sorted([*package.rglob("*.py"), package.parent / "series.py"]):
+        state.update(file.read_bytes())
+    for name in ("numpy", "scipy", "statsmodels", "arch", "scikit-learn"):
+        state.update(f"{name}=={version(name)}".encode())
+    return state.hexdigest()[:16]
 
 
 def refit_stop(history: History, refit_every: int, min_train: int) -> int:
