@@ -232,11 +232,13 @@ def test_an_interrupt_before_the_rename_leaves_no_visible_run(tmp_path, record, 
 
 def test_a_killed_process_leaves_staging_alone_and_it_is_swept(tmp_path, record):
     """A process that ends between staging and rename (no cleanup runs at all)."""
+    files = results.render(record)  # before the fork: a child must not meet Arrow's threads
+    folder = series_folder(tmp_path, "usd_mxn", "forecaster_7d") / record.run_id
     child = os.fork()
     if child == 0:
         os.replace = lambda *_: os._exit(9)  # as a SIGKILL at this very moment
         try:
-            write_run(tmp_path, record)
+            results._publish(tmp_path, folder, files)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
