@@ -1,0 +1,5 @@
+"""``python -m horizoncast.cli``."""
+
+from horizoncast.cli import main
+
+main()

@@ -1,0 +1,272 @@
+"""Commands and their options; the only place that turns errors into exit codes.
+
+Exit codes are those of `horizoncast.errors`; docs/cli.md holds the table.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from horizoncast.errors import HorizoncastError
+
+EXIT_UNEXPECTED = 1
+
+app = typer.Typer(
+    name="horizoncast",
+    help="Scheduled batch forecasting with a validated, weighted and calibrated ensemble.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Look at a target's data.", no_args_is_help=True)
+target_app = typer.Typer(help="Describe a series to forecast.", no_args_is_help=True)
+config_app = typer.Typer(help="Look at settings.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(target_app, name="target")
+app.add_typer(config_app, name="config")
+
+Service = Annotated[str, typer.Argument(help="Name of a service, as in forecaster_30d.")]
+TargetFile = Annotated[
+    Path | None, typer.Option("--target", help="TOML file of the series; overrides the setting.")
+]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", metavar="DATE", help="Hide rows dated later, as in 2024-06-28.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder; overrides run.output.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")
+]
+Members = Annotated[
+    list[str] | None,
+    typer.Option("--member", metavar="NAME=STATE", help="off, shadow or on; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; results and errors only.")]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Folder that holds config/ and services/; default: here.")
+]
+Config = Annotated[Path | None, typer.Option("--config", help="File instead of config/base.toml.")]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", help="File instead of the global .env.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"horizoncast {version('horizoncast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def horizoncast(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Scheduled batch forecasting with a validated, weighted and calibrated ensemble."""
+
+
+@app.command()
+def run(
+    service: Service,
+    *,
+    target: TargetFile = None,
+    as_of: AsOf = None,
+    out: Out = None,
+    set_: Sets = None,
+    member: Members = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything; compute and write nothing.")
+    ] = False,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Forecast one service's target and write the result down."""
+    from horizoncast.cli import running
+    from horizoncast.cli.options import Common
+
+    common = Common.of(
+        target=target,
+        as_of=as_of,
+        out=out,
+        sets=set_,
+        members=member,
+        root=root,
+        config=config,
+        env_file=env_file,
+    )
+    running.run_one(service, common, json=json, quiet=quiet, dry_run=dry_run)
+
+
+@app.command("run-all")
+def run_all(
+    *,
+    target: TargetFile = None,
+    as_of: AsOf = None,
+    out: Out = None,
+    set_: Sets = None,
+    member: Members = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Run every service one after the other and end with one table."""
+    from horizoncast.cli import running
+    from horizoncast.cli.options import Common
+
+    common = Common.of(
+        target=target,
+        as_of=as_of,
+        out=out,
+        sets=set_,
+        members=member,
+        root=root,
+        config=config,
+        env_file=env_file,
+    )
+    running.run_every(common, json=json, quiet=quiet)
+
+
+@app.command()
+def backtest(
+    service: Service,
+    *,
+    target: TargetFile = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="First scored cutoff; default: earliest.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="Last scored cutoff; default: newest matured.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option("--stride", min=1, help="Sessions between cutoffs; default: the horizon's.")
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option("--bank", help="Write every scored forecast to this Parquet file."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write a chart to this PNG file.")] = None,
+    set_: Sets = None,
+    member: Members = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Score members, weighting rules and the shipped pipeline on the past."""
+    from horizoncast.cli import backtesting
+    from horizoncast.cli.options import Common, parse_date
+
+    common = Common.of(
+        target=target,
+        sets=set_,
+        members=member,
+        root=root,
+        config=config,
+        env_file=env_file,
+    )
+    span = (parse_date(first, "--from"), parse_date(last, "--to"), stride)
+    backtesting.backtest(service, common, span, bank=bank, plot=plot, json=json, quiet=quiet)
+
+
+@data_app.command("check")
+def data_check(
+    target: Annotated[Path, typer.Argument(help="TOML file of the series.")],
+    *,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Read a target and say what its checks found; exit code 3 when a finding blocks."""
+    from horizoncast.cli import looking
+
+    looking.data_check(target, as_of, json=json)
+
+
+@target_app.command("new")
+def target_new(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the proposal to this file; never overwrites.")
+    ] = None,
+) -> None:
+    """Propose a target's TOML for a data file."""
+    from horizoncast.cli import looking
+
+    looking.target_new(file, out)
+
+
+@config_app.command("explain")
+def config_explain(
+    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    *,
+    set_: Sets = None,
+    member: Members = None,
+    json: Json = False,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Show each setting with its value and the layer that set it."""
+    from horizoncast.cli import looking
+    from horizoncast.cli.options import Common
+
+    common = Common.of(
+        sets=set_,
+        members=member,
+        root=root,
+        config=config,
+        env_file=env_file,
+    )
+    looking.config_explain(service, common, json=json)
+
+
+@app.command()
+def doctor(*, json: Json = False, root: Root = None, config: Config = None, env_file: EnvFile = None) -> None:
+    """Find what would stop a run here; exit code 2 when something would."""
+    from horizoncast.cli import looking
+    from horizoncast.cli.options import Common
+
+    looking.doctor(Common.of(root=root, config=config, env_file=env_file), json=json)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the code of what happened."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        app(args=arguments, prog_name="horizoncast")
+    except HorizoncastError as error:
+        _complain(error, debug="--debug" in arguments)
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001  (the outermost handler)
+        _complain(error, debug="--debug" in arguments)
+        sys.exit(EXIT_UNEXPECTED)
+
+
+def _complain(error: Exception, *, debug: bool) -> None:
+    """One clear message on stderr."""
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+        return
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+    if isinstance(error, HorizoncastError):
+        sys.stderr.write(f"error: {error}{notes}\n")
+    else:
+        sys.stderr.write(
+            f"unexpected error: {type(error).__name__}: {error}{notes}\n"
+            "this is a defect; the traceback is shown with: horizoncast --debug ...\n"
+        )

@@ -1,0 +1,101 @@
+"""The tables of settings: run, decision and cadence, with their defaults and limits."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from typing import Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from horizoncast.engine import EngineConfig, MemberSetting
+from horizoncast.ensemble.decision import DecisionConfig
+from horizoncast.errors import ConfigError, close_match
+from horizoncast.service.member_settings import BadSettingError
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Section(BaseModel):
+    """A table of settings: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSettings(Section):
+    """Where a run reads and writes, and what it may cost."""
+
+    output: str = Field(default="runs", min_length=1)
+    cache: str = Field(default="cache", min_length=1)
+    workers: int = Field(default=EngineConfig.workers, ge=1, le=64)
+    isolated: bool = EngineConfig.isolated
+    replays: int = Field(default=EngineConfig.replays, ge=0)
+    min_train: Literal["auto"] | PositiveInt = "auto"
+    deadline_s: PositiveFloat = MemberSetting.deadline_s
+    memory_mb: int = Field(default=MemberSetting.memory_mb, ge=100)
+
+
+class DecisionSettings(Section):
+    """How members become one forecast; see `DecisionConfig`."""
+
+    rule: str = DecisionConfig.rule
+    combination: str = DecisionConfig.combination
+    trim: float = DecisionConfig.trim
+    cap: float = DecisionConfig.cap
+    newest: int = DecisionConfig.newest
+    shrink: bool = DecisionConfig.shrink
+    calibrate: bool = DecisionConfig.calibrate
+    prior: Literal["auto"] | float = "auto"
+
+    @model_validator(mode="after")
+    def _is_decidable(self) -> Self:
+        try:
+            self.as_config()
+        except ConfigError as error:
+            raise BadSettingError("decision", error) from error
+        return self
+
+    def as_config(self) -> DecisionConfig:
+        """The same as the engine takes it."""
+        values = self.model_dump()
+        return DecisionConfig(**(values | {"prior": None if self.prior == "auto" else self.prior}))
+
+
+class CadenceSettings(Section):
+    """When the service is due, on the wall clock of a time zone."""
+
+    days: tuple[Weekday, ...] = ("fri",)
+    weeks: Literal["every", "first"] = "every"
+    time: str = "07:00"
+    timezone: str = "America/Santiago"
+
+    @field_validator("days")
+    @classmethod
+    def _in_order(cls, days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+        if not days or len(set(days)) < len(days):
+            raise ValueError("at least one weekday, none twice")
+        return tuple(sorted(days, key=WEEKDAYS.index))
+
+    @field_validator("time")
+    @classmethod
+    def _is_time(cls, time: str) -> str:
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", time):
+            raise ValueError("a time as 07:00, 00:00 to 23:59")
+        return time
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, zone: str) -> str:
+        if zone not in zoneinfo.available_timezones():
+            near = close_match(zone, zoneinfo.available_timezones())
+            raise ValueError(f"a name of the time zone database such as America/Santiago; {near or ''}")
+        return zone

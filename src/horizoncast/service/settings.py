@@ -1,0 +1,268 @@
+"""Settings of a service, read by pydantic-settings from layers that are merged table by table.
+
+Class defaults < ``config/base.toml`` < ``services/NAME/service.toml`` < global ``.env`` <
+``services/NAME/.env`` < environment < command line. Every setting stands in ``config/base.toml``
+with its default and the reason for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from horizoncast.engine import EngineConfig
+from horizoncast.errors import ConfigError, UnknownNameError
+from horizoncast.horizon import Horizon
+from horizoncast.policy.states import MemberState
+from horizoncast.report.provenance import digest_of_settings
+from horizoncast.service.folders import BUILT_IN, Places, find_places
+from horizoncast.service.layers import (
+    Layer,
+    env_file_layer,
+    overrides_layer,
+    source_of,
+    toml_layer,
+    variables_layer,
+)
+from horizoncast.service.member_settings import (
+    HYBRID,
+    BadSettingError,
+    MemberSettings,
+    default_table,
+    engine_setting,
+    known_members,
+    read_members,
+)
+from horizoncast.service.sections import CadenceSettings, DecisionSettings, RunSettings
+
+CLASS_DEFAULTS = "class default"
+
+
+class Settings(BaseSettings):
+    """Everything one service is told; made by `load_settings`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    horizon: str = "30d"
+    target: str = Field(default="config/targets/usdmxn.toml", min_length=1)
+    run: RunSettings = Field(default_factory=RunSettings)
+    decision: DecisionSettings = Field(default_factory=DecisionSettings)
+    cadence: CadenceSettings = Field(default_factory=CadenceSettings)
+    members: dict[str, MemberSettings] = Field(default_factory=dict)
+
+    _service: str = PrivateAttr(default="")
+    _places: Places = PrivateAttr(default_factory=find_places)
+    _layers: tuple[Layer, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """One source per layer, the strongest first; nothing is read behind their back."""
+        layers = init_settings().get("layers", ())
+        return tuple(InitSettingsSource(settings_cls, init_kwargs=layer.values) for layer in reversed(layers))
+
+    @field_validator("horizon", mode="before")
+    @classmethod
+    def _is_horizon(cls, value: object) -> str:
+        try:
+            return Horizon.parse(str(value)).name
+        except ConfigError as error:
+            raise ValueError(f"allowed: {error.allowed}") from error
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _read_members(cls, tables: object) -> dict[str, MemberSettings]:
+        return read_members(tables)
+
+    @property
+    def service(self) -> str:
+        """Name of the service."""
+        return self._service
+
+    @property
+    def places(self) -> Places:
+        """Where the settings were read from."""
+        return self._places
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, weakest first."""
+        return self._layers
+
+    @property
+    def target_path(self) -> Path:
+        """The target's file; relative paths start at the root."""
+        return self._places.root / Path(self.target).expanduser()
+
+    @property
+    def output_folder(self) -> Path:
+        """Where run folders and the metrics log go."""
+        return self._places.root / Path(self.run.output).expanduser()
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where bank rows are kept between runs."""
+        return self._places.root / Path(self.run.cache).expanduser()
+
+    def notes(self) -> tuple[str, ...]:
+        """What was asked for and cannot be had; a run records each as an event."""
+        hybrid = self.members.get(HYBRID)
+        if hybrid is None or hybrid.state is MemberState.OFF:
+            return ()
+        return (f"hybrid is {hybrid.state} but not part of this release: it does not run",)
+
+    def engine_config(self, horizon: Horizon | str | int | None = None) -> EngineConfig:
+        """What the engine is told, training windows resolved for a horizon (the service's own by default)."""
+        span = Horizon.parse(self.horizon) if horizon is None else _as_horizon(horizon)
+        return EngineConfig(
+            service=self.service,
+            members=tuple(
+                engine_setting(
+                    name, member, span, deadline_s=self.run.deadline_s, memory_mb=self.run.memory_mb
+                )
+                for name, member in self.members.items()
+                if name != HYBRID
+            ),
+            decision=self.decision.as_config(),
+            replays=self.run.replays,
+            min_train=None if self.run.min_train == "auto" else self.run.min_train,
+            workers=self.run.workers,
+            isolated=self.run.isolated,
+        )
+
+    def table(self) -> dict[str, Any]:
+        """All settings as nested tables of plain values, a member's own fields beside the common ones."""
+        values = self.model_dump(mode="json", exclude={"members"})
+        members = {}
+        for name, member in self.members.items():
+            common = member.model_dump(mode="json", exclude={"config"})
+            own = {k: list(v) if isinstance(v, tuple) else v for k, v in member.own_fields().items()}
+            members[name] = common | own
+        return values | {"members": members}
+
+    def recorded(self) -> dict[str, Any]:
+        """What a manifest keeps of the settings: all but the folders, which change no number."""
+        values = self.table()
+        run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
+        target = self._places.short(self.target_path)  # the same wherever the checkout lies
+        return {"service": self.service, **values, "target": target, "run": run}
+
+    @property
+    def config_hash(self) -> str:
+        """Digest of `recorded`, as it stands in the manifest."""
+        return digest_of_settings(self.recorded())
+
+
+def load_settings(
+    service: str,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    root: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+    env_file: Path | None = None,
+) -> Settings:
+    """Read the settings of a service.
+
+    Parameters
+    ----------
+    service
+        Name of a folder below ``services``, or of a built-in service.
+    overrides
+        Dotted keys from the command line, ``{"decision.rule": "equal"}``.
+    root
+        Folder that holds ``config`` and ``services``; the current folder by default.
+    environ
+        Variables; those of the process by default.
+    config, env_file
+        Named files that replace ``config/base.toml`` and the global ``.env``.
+
+    Raises
+    ------
+    ConfigError
+        When a named file or service does not exist, or a setting is unknown or wrong.
+    """
+    places = find_places(root, config=config, env_file=env_file)
+    places.require_service(service)
+    layers = read_layers(service, places, os.environ if environ is None else environ, overrides or {})
+    settings = _validated(layers)
+    settings._service, settings._places, settings._layers = service, places, layers
+    return settings
+
+
+def read_layers(
+    service: str, places: Places, environ: Mapping[str, str], overrides: Mapping[str, str]
+) -> tuple[Layer, ...]:
+    """All layers of a service, weakest first."""
+    defaults = {"members": {name: default_table(name) for name in known_members()}}
+    layers = [Layer(name=CLASS_DEFAULTS, values=defaults)]
+    base, own = places.base_file(), places.service_file(service)
+    if base is not None:
+        layers.append(toml_layer(base, places.short(base)))
+    if service in BUILT_IN:
+        layers.append(Layer(name="built-in service", values=BUILT_IN[service]))
+    if own is not None:
+        layers.append(toml_layer(own, places.short(own)))
+    layers += [
+        env_file_layer(path, places.short(path))
+        for path in (places.global_env(), places.service_env(service))
+        if path is not None
+    ]
+    return (*layers, variables_layer(environ, "environment"), overrides_layer(overrides))
+
+
+def _validated(layers: tuple[Layer, ...]) -> Settings:
+    given: dict[str, Any] = {"layers": layers}
+    try:
+        return Settings(**given)
+    except BadSettingError as error:
+        raise _located(error.error, error.key, layers) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise _located(_explained(first, path), path, layers) from error
+
+
+def _explained(problem: Any, path: str) -> ConfigError:
+    """A pydantic finding in our words, with a hint where a name is unknown."""
+    if problem["type"] != "extra_forbidden":
+        return ConfigError(
+            "a setting has a wrong value", value=repr(problem["input"]), allowed=problem["msg"]
+        )
+    above, _, last = path.rpartition(".")
+    return UnknownNameError.of(f"setting in table {above}" if above else "setting", last, _keys_of(above))
+
+
+def _keys_of(table: str) -> list[str]:
+    kind: Any = Settings
+    for part in filter(None, table.split(".")):
+        kind = kind.model_fields[part].annotation
+    return list(kind.model_fields)
+
+
+def _located(error: ConfigError, key: str, layers: tuple[Layer, ...]) -> ConfigError:
+    """The same error with the key and the layer that set it."""
+    place = source_of(layers, key) or CLASS_DEFAULTS
+    return type(error)(
+        f"{key} ({place}): {error.what}", value=error.value, allowed=error.allowed, action=error.action
+    )
+
+
+def _as_horizon(horizon: Horizon | str | int) -> Horizon:
+    return horizon if isinstance(horizon, Horizon) else Horizon.parse(horizon)
