@@ -252,6 +252,19 @@ def test_a_killed_process_leaves_staging_alone_and_it_is_swept(tmp_path, record)
     assert not left.exists()
 
 
+def test_every_file_and_folder_is_synced(tmp_path, record, monkeypatch):
+    synced, real = set(), os.fsync
+
+    def remember(handle):
+        synced.add(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    folder = write_run(tmp_path, record)
+    wanted = [*folder.iterdir(), folder, folder.parent, folder.parent.parent, tmp_path]
+    assert [path.name for path in wanted if path.stat().st_ino not in synced] == []
+
+
 def test_a_run_is_never_written_twice(tmp_path, record):
     write_run(tmp_path, record)
     with pytest.raises(StoreError, match="written already"):
