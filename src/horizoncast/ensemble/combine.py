@@ -27,28 +27,21 @@ def quantile_average(quantiles: Floats, weights: Floats, levels: Sequence[float]
     return np.sort(np.tensordot(weights[used], quantiles[used], axes=1), axis=-1)
 
 
-def linear_pool(quantiles: Floats, weights: Floats, levels: Sequence[float], points: int = 401) -> Floats:
+def linear_pool(quantiles: Floats, weights: Floats, levels: Sequence[float]) -> Floats:
     """Quantiles of the mixture ``sum w_k F_k``, (K, ..., Q) and (K,) to (..., Q).
 
-    Each member's distribution is its quantiles joined linearly in probability, its outer pieces
-    continued with their slope; the mixture's CDF is inverted on a grid between the outermost
-    quantiles of all members.
+    Each member's distribution is its quantiles joined linearly, its outer pieces continued with
+    their slope to probability 0 and 1. The mixture's CDF is then linear between all members'
+    knots together, and is inverted there without a grid of its own.
     """
-    used = np.flatnonzero(weights > 0)
+    used = weights > 0
     members = quantiles[used]
     _require_complete(members)
-    flat = members.reshape(len(used), -1, len(levels))
-    out = np.empty(flat.shape[1:])
+    flat = members.reshape(len(members), -1, len(levels))
     tau = np.asarray(levels, dtype=np.float64)
+    out = np.empty(flat.shape[1:])
     for cell in range(flat.shape[1]):
-        knots = flat[:, cell]
-        spread = np.ptp(knots)
-        if spread == 0:
-            out[cell] = knots[0, 0]
-            continue
-        grid = np.linspace(knots.min() - 0.25 * spread, knots.max() + 0.25 * spread, points)
-        cdf = sum(w * _cdf(grid, q, tau) for w, q in zip(weights[used], knots, strict=True))
-        out[cell] = np.interp(tau, cdf, grid)
+        out[cell] = _mixture_quantiles(flat[:, cell], weights[used] / weights[used].sum(), tau)
     return np.sort(out.reshape(quantiles.shape[1:]), axis=-1)
 
 
@@ -58,15 +51,18 @@ COMBINATIONS: dict[str, Callable[[Floats, Floats, Sequence[float]], Floats]] = {
 }
 
 
-def _cdf(grid: Floats, knots: Floats, tau: Floats) -> Floats:
-    """CDF of quantiles joined linearly, tails continued by the outer slopes, (G,) to (G,)."""
-    inner = np.interp(grid, knots, tau)
-    low = max(knots[1] - knots[0], 1e-300)
-    high = max(knots[-1] - knots[-2], 1e-300)
-    below = tau[0] - (knots[0] - grid) / low * (tau[1] - tau[0])
-    above = tau[-1] + (grid - knots[-1]) / high * (tau[-1] - tau[-2])
-    cdf = np.where(grid < knots[0], below, np.where(grid > knots[-1], above, inner))
-    return np.asarray(np.clip(cdf, 0.0, 1.0))
+def _mixture_quantiles(knots: Floats, weights: Floats, tau: Floats) -> Floats:
+    """(Q,) quantiles at `tau` of the mixture of K distributions with quantiles (K, Q)."""
+    low = knots[:, :1] - tau[0] * (knots[:, 1:2] - knots[:, :1]) / (tau[1] - tau[0])
+    high = knots[:, -1:] + (1.0 - tau[-1]) * (knots[:, -1:] - knots[:, -2:-1]) / (tau[-1] - tau[-2])
+    knots = np.concatenate([low, knots, high], axis=1)
+    share = np.concatenate([[0.0], tau, [1.0]])
+    grid = np.unique(knots)
+    # np.interp takes the upper end of a jump (a member without width); mirrored, the lower one
+    upper = sum(w * np.interp(grid, x, share) for w, x in zip(weights, knots, strict=True))
+    lower = sum(w * np.interp(-grid, -x[::-1], share[::-1]) for w, x in zip(weights, knots, strict=True))
+    cdf = np.stack([np.asarray(lower), np.asarray(upper)], axis=1).ravel()
+    return np.asarray(np.interp(tau, np.maximum.accumulate(cdf), np.repeat(grid, 2)))
 
 
 def _require_complete(quantiles: Floats) -> None:

@@ -76,7 +76,7 @@ class DecisionConfig:
                 "decision: trim at least 1, cap in (0, 1], newest at least 1",
                 value=(self.trim, self.cap, self.newest),
             )
-        if self.prior is not None and self.prior <= 0:
+        if self.prior is not None and not self.prior > 0:
             raise ConfigError("decision: the skill's prior must be positive", value=self.prior)
 
 
@@ -196,7 +196,8 @@ def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
     """Apply a decision to one cutoff of a bank (the live one, or a replayed one).
 
     Members with weight that have no forecast here leave their share to the others, flagged; when
-    none is left the best naive stands in, flagged as a fallback.
+    none is left the best naive stands in, flagged as a fallback. Where no naive has a forecast
+    there is nothing to shrink toward: the combination goes out as it is, flagged alike.
 
     Raises
     ------
@@ -210,17 +211,18 @@ def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
         flags.add(Flag.MEMBER_FAILED)
     weights = np.where(answered, weights, 0.0)
     reference = _live_naive(decision, live, answered)
-    if live.members[reference] != decision.best_naive or not weights.any():
+    if reference is None or live.members[reference] != decision.best_naive or not weights.any():
         flags.add(Flag.FALLBACK)
     if not weights.any():
+        if reference is None:
+            raise BankError("neither a weighted member nor a naive has a forecast", value=live.cutoffs[at])
         weights[reference] = 1.0
     weights = weights / weights.sum()
-    pick = COMBINATIONS[decision.config.combination]
-    combined = pick(live.quantiles[:, at], weights, live.levels)
-    middle = live.level_index(0.5)
-    naive = live.quantiles[reference, at, :, middle]
-    shrunk = shrink(combined, combined[:, middle], naive, decision.kappa)
-    out = widen(shrunk, live.levels, decision.width)
+    out = COMBINATIONS[decision.config.combination](live.quantiles[:, at], weights, live.levels)
+    if reference is not None:
+        middle = live.level_index(0.5)
+        out = shrink(out, out[:, middle], live.quantiles[reference, at, :, middle], decision.kappa)
+    out = widen(out, live.levels, decision.width)
     if live.nonnegative and live.scale is Scale.LEVEL and (out < 0).any():
         out = np.maximum(out, 0.0)
         flags.add(Flag.CLIPPED_AT_ZERO)
@@ -260,15 +262,19 @@ def replay(
 ) -> Replay:
     """Decide at every cutoff of the bank from what had matured there, and apply it there.
 
+    A cutoff that no naive answered is left out: nothing could have been published there.
+
     Parameters
     ----------
     least
         Cutoffs whose slice is smaller are left out.
     last
-        Replay only this many of the newest cutoffs.
+        Replay only this many of the newest cutoffs; None replays all.
     """
-    places = [w for w in range(bank.windows) if int((bank.ends <= bank.cutoffs[w]).sum()) >= least]
-    places = places[-last:] if last is not None else places
+    naives = bank.answered[[bank.member_index(name) for name in NAIVES if name in bank.members]].any(axis=0)
+    matured = (bank.ends[None, :] <= bank.cutoffs[:, None]).sum(axis=1)
+    places = [int(w) for w in np.flatnonzero(naives & (matured >= least))]
+    places = places if last is None else places[max(0, len(places) - last) :]
     quantiles = np.full((len(places), bank.horizon.steps, len(bank.levels)), np.nan)
     decisions = []
     for row, w in enumerate(places):
@@ -354,8 +360,8 @@ def _reason(name: str, state: MemberState, errors: Errors, naive: str, weight: f
         return errors.dropped[name]
     if weight > 0:
         return ""
-    if state is MemberState.SHADOW:
-        return "in shadow"
+    if state is not MemberState.ON:
+        return "in shadow" if state is MemberState.SHADOW else "off"
     if name in NAIVES and name != naive:
         return f"the better naive is {naive}"
     return "error too far above the best member's"
@@ -381,7 +387,8 @@ def _undecided(
     bank: Bank, states: Mapping[str, MemberState], config: DecisionConfig, naives: list[str]
 ) -> Decision:
     """Too few cutoffs: equal weights, the naive's median, widths as the members state them."""
-    naive = best_naive(bank, naives) if bank.windows else naives[-1]
+    scored = np.isfinite(bank.actuals[:, bank.leads]).any()
+    naive = best_naive(bank, naives) if scored else naives[-1]
     on = np.array([_carries(name, states, naive) for name in bank.members], dtype=np.float64)
     rows = [
         MemberWeight(
@@ -417,10 +424,10 @@ def _decision(
     )
 
 
-def _live_naive(decision: Decision, live: Bank, answered: npt.NDArray[np.bool_]) -> int:
-    """Position of the reference: the decision's naive, or another one that answered."""
+def _live_naive(decision: Decision, live: Bank, answered: npt.NDArray[np.bool_]) -> int | None:
+    """Position of the reference: the decision's naive, or another one that answered, or None."""
     order = [decision.best_naive, *(name for name in NAIVES if name != decision.best_naive)]
     for name in order:
         if name in live.members and answered[live.member_index(name)]:
             return live.member_index(name)
-    raise BankError("no naive has a forecast at this cutoff", value=str(live.cutoffs))
+    return None

@@ -19,6 +19,13 @@ WIDEST = 20.0
 """An 80 % interval wider than this multiple of the widest past move is refused."""
 
 
+JUMP = 20.0
+"""A last move beyond this multiple of any earlier one is a slip, not a market: forecasts start there."""
+
+JUMP_HISTORY = 30
+"""Earlier moves below which a record says too little to judge the last move by."""
+
+
 class Status(StrEnum):
     """What became of a run."""
 
@@ -32,7 +39,8 @@ def implausible(history: History, horizon: Horizon, quantiles: Floats, levels: t
 
     Compares, in the scale, the median's distance from the last value and the 80 % half-width with
     the largest move over as many sessions in the whole history (over shorter ones, scaled by
-    ``sqrt``, where history is short).
+    ``sqrt``, where history is short). The last value itself is compared with earlier moves first,
+    because every forecast starts from it.
 
     Parameters
     ----------
@@ -44,6 +52,8 @@ def implausible(history: History, horizon: Horizon, quantiles: Floats, levels: t
     if (np.diff(quantiles, axis=1) < 0).any():
         return "quantiles cross"
     z = history.z
+    if _jumped(z):
+        return f"the last value moved more than {JUMP:g} times any earlier value did"
     bound = _largest_moves(z, horizon.steps)
     median = quantiles[:, levels.index(0.5)]
     half = (quantiles[:, levels.index(0.9)] - quantiles[:, levels.index(0.1)]) / 2.0
@@ -56,6 +66,12 @@ def implausible(history: History, horizon: Horizon, quantiles: Floats, levels: t
         step = int(np.argmax(wide)) + 1
         return f"the 80 % interval at step {step} is over {WIDEST:g} times as wide as any past move"
     return ""
+
+
+def _jumped(z: Floats) -> bool:
+    moves = np.abs(np.diff(z))
+    record = moves[:-1].max(initial=0.0)
+    return len(moves) > JUMP_HISTORY and record > 0 and bool(moves[-1] > JUMP * record)
 
 
 def _largest_moves(z: Floats, steps: int) -> Floats:

@@ -142,13 +142,16 @@ def greedy_selection(bank: Bank, eligible: Bools, rounds: int = 20) -> Floats:
     share = np.sqrt(leads + 1.0)
     median = bank.median[:, :, leads] / share
     actual = bank.actuals[:, leads] / share
-    common = np.isfinite(median[eligible]).all(axis=(0, 2)) & np.isfinite(actual).any(axis=1)
+    able = np.flatnonzero(eligible)
+    common = np.isfinite(median[able]).all(axis=(0, 2)) & np.isfinite(actual).any(axis=1)
+    if not len(able) or not common.any():
+        raise BankError("no member and no common cutoff to select from", value=len(able))
     counts = np.zeros(len(bank.members))
     total = np.zeros((int(common.sum()), len(leads)))
     for done in range(rounds):
-        trial = (total + median[:, common]) / (done + 1.0)
+        trial = (total + median[able][:, common]) / (done + 1.0)
         loss = np.nanmean((trial - actual[common]) ** 2, axis=(1, 2))
-        chosen = int(np.nanargmin(np.where(eligible, loss, np.nan)))
+        chosen = able[int(np.argmin(loss))]
         counts[chosen] += 1.0
         total = total + median[chosen][common]
     return counts / rounds
@@ -157,23 +160,28 @@ def greedy_selection(bank: Bank, eligible: Bools, rounds: int = 20) -> Floats:
 def cap_weights(weights: Floats, cap: float = 0.6) -> Floats:
     """Limit every weight to `cap` when three or more carry weight, (K,) to (K,).
 
-    The excess is shared among the uncapped in proportion, repeated until none exceeds the cap.
+    The excess is shared among the uncapped in proportion, repeated until none exceeds the cap. A
+    cap below the equal share cannot be kept by weights that sum to one: it counts as that share.
 
     >>> cap_weights(np.array([0.8, 0.1, 0.1]), 0.6)
     array([0.6, 0.2, 0.2])
     """
     out = weights.copy()
-    if (out > 0).sum() < 3:
+    carrying = int((out > 0).sum())
+    if carrying < 3:
         return out
+    limit = max(cap, 1.0 / carrying)
     capped = np.zeros(len(out), dtype=np.bool_)
-    for _ in range(len(out)):
-        over = out > cap
+    for _ in range(carrying):
+        over = out > limit
         if not over.any():
             break
         capped |= over
-        room = 1.0 - cap * capped.sum()
         free = ~capped & (out > 0)
-        out = np.where(capped, cap, np.where(free, out / out[free].sum() * room, 0.0))
+        out[capped] = limit
+        if not free.any():
+            break
+        out[free] = out[free] / out[free].sum() * (1.0 - limit * capped.sum())
     return out
 
 
@@ -209,10 +217,17 @@ def weights_by(rule: str, bank: Bank, rmse: Floats, eligible: Sequence[bool], tr
     ----------
     rmse
         (K,) NaN for members that may not carry weight.
+
+    Raises
+    ------
+    BankError
+        When no eligible member has an error.
     """
     if rule == "greedy":
         return greedy_selection(bank, np.asarray(eligible) & np.isfinite(rmse))
     if rule not in RULES:
         raise UnknownNameError.of("weighting rule", rule, RULE_NAMES)
     allowed = np.where(np.asarray(eligible), rmse, np.nan)
+    if not np.isfinite(allowed).any():
+        raise BankError("no member is left to carry weight")
     return trimmed_inverse_square(allowed, trim) if rule == "trimmed_inverse_square" else RULES[rule](allowed)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from pebble import concurrent
 
-from horizoncast.errors import HorizoncastError
+from horizoncast.errors import ForecastError, HorizoncastError
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
@@ -70,10 +71,10 @@ def run_task(task: Task) -> Iterator[Forecast | Failure]:
 
 
 def run_guarded(task: Task) -> Iterator[Forecast | Failure]:
-    """Run a member in this process where isolation is switched off (benchmarks, debugging).
+    """Run a member in this process, in a child or where isolation is switched off (benchmarks).
 
-    The member guard: whatever a member raises becomes its failure, as it would across a process
-    boundary. Neither deadline nor memory cap holds here.
+    The member guard: whatever a member raises becomes its failure, in words, so that no error
+    needs to cross a process boundary itself. Neither deadline nor memory cap holds here.
     """
     try:
         yield from run_task(task)
@@ -84,34 +85,62 @@ def run_guarded(task: Task) -> Iterator[Forecast | Failure]:
 def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage]:
     """Run a member in a child process and yield its answers as they come, its usage last.
 
-    When the child dies, hangs or raises, one `Failure` without a cutoff says why; answers that came
-    before it are good.
+    When the child dies, hangs, raises or cannot be started, one `Failure` without a cutoff says why;
+    answers that came before it are good.
     """
-    reader, writer = _context().Pipe(duplex=False)
-    with _STARTING, child_environment(), _anonymous_main():
-        start = concurrent.process(
-            name=f"horizoncast-{task.member}", timeout=task.deadline_s, context=_context()
-        )
-        future = start(_serve)(writer, task, os.getpid())
-    writer.close()
     try:
-        yield from _receive(reader)
-        error = future.exception()
-        if error is not None:
-            yield _failure(task, error)
+        reader, future = _start(task)
+    except _NOT_STARTED as error:
+        reason = f"{type(error).__name__}: {error}"
+        yield Failure(member=task.member, cutoff=None, code="ChildNotStarted", reason=reason)
+        return
+    try:
+        yield from _receive(reader, future.done)
+        ending = future.exception()
+        if ending is not None:
+            yield _ended(task, ending)
+    except ForecastError as broken:  # every forecast is checked again as it arrives
+        yield _failure(task, broken)
     finally:
         future.cancel()
         reader.close()
 
 
-def _receive(reader: Connection) -> Iterator[Forecast | Failure | Usage]:
-    """Answers until the child closes its end, by finishing or by dying."""
+_NOT_STARTED = (OSError, EOFError, RuntimeError, pickle.PicklingError, TypeError, AttributeError)
+"""No process, thread or file handle left, or settings that cannot be pickled."""
+
+
+def _start(task: Task) -> tuple[Connection, Any]:
+    """Start a child: the end of the pipe it answers through, and the future of its end."""
+    reader, writer = _context().Pipe(duplex=False)
+    try:
+        with _STARTING, child_environment(), _anonymous_main():
+            start = concurrent.process(
+                name=f"horizoncast-{task.member}", timeout=task.deadline_s, context=_context()
+            )
+            return reader, start(_serve)(writer, task, os.getpid())
+    except _NOT_STARTED:
+        reader.close()
+        raise
+    finally:
+        writer.close()
+
+
+def _receive(reader: Connection, ended: Callable[[], bool]) -> Iterator[Forecast | Failure | Usage]:
+    """Answers until the child closes its end, by finishing or by dying.
+
+    A process that the child left behind may hold its end open: the child's own end ends it too.
+    """
     while True:
         try:
-            if reader.poll(POLL_S):
-                yield reader.recv()
-        except (EOFError, ConnectionResetError):
+            if not reader.poll(POLL_S):
+                if ended() and not reader.poll(0):
+                    return
+                continue
+            answer = reader.recv()
+        except (EOFError, OSError):  # an OSError is a message that a killed child left unfinished
             return
+        yield answer
 
 
 def _serve(writer: Connection, task: Task, parent: int) -> None:
@@ -120,25 +149,31 @@ def _serve(writer: Connection, task: Task, parent: int) -> None:
     die_with(parent)
     limit_data(task.memory_mb)
     try:
-        for answer in run_task(task):
+        for answer in run_guarded(task):
             writer.send(answer)
         writer.send(usage_now(started, time.monotonic()))
     finally:
         writer.close()
 
 
-def _failure(task: Task, error: BaseException) -> Failure:
-    """Why the child as a whole failed, in words an operator understands."""
+def _failure(task: Task, error: Exception) -> Failure:
+    """What the member raised, in words an operator understands."""
     code, reason = type(error).__name__, str(error) or "no message"
+    if isinstance(error, MemoryError):
+        code, reason = "OutOfMemory", f"more than {task.memory_mb} MiB beyond the start"
+    elif not isinstance(error, HorizoncastError):
+        reason = f"unexpected {code}: {reason}"
+    return Failure(member=task.member, cutoff=None, code=code, reason=reason)
+
+
+def _ended(task: Task, error: BaseException) -> Failure:
+    """How the process ended other than by finishing."""
+    code, reason = type(error).__name__, f"unexpected {type(error).__name__}: {error}"
     if isinstance(error, TimeoutError):
         code, reason = "DeadlineExceeded", f"not done after {task.deadline_s:g} s"
     elif code == "ProcessExpired":
         exitcode = getattr(error, "exitcode", None)
         code, reason = "ProcessDied", f"the member's process ended with exit code {exitcode}"
-    elif isinstance(error, MemoryError):
-        code, reason = "OutOfMemory", f"more than {task.memory_mb} MiB beyond the start"
-    elif not isinstance(error, HorizoncastError):
-        reason = f"unexpected {code}: {reason}"
     return Failure(member=task.member, cutoff=None, code=code, reason=reason)
 
 

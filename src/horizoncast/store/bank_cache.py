@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,8 +22,17 @@ from horizoncast.errors import ForecastError
 from horizoncast.forecast import Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.store.atomic import write_atomic
+from horizoncast.store.names import safe_name
 
 FORMAT = 1
+
+_UNREADABLE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),  # no archive, no array
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),  # arrays that are not rows
+    *(RuntimeError, MemoryError),  # an encrypted or unknown archive, deep nesting, a giant array
+    ForecastError,
+)
+"""What reading a damaged file can raise: every byte of it may be anything."""
 
 
 def row_key(
@@ -46,25 +57,34 @@ class BankCache:
 
     def path(self, series: str, service: str, member: str) -> Path:
         """File of one member's rows; names are made safe, so that none can leave the folder."""
-        parts = [_safe(part) for part in (series, service or "default")]
-        return self.folder.joinpath(*parts, f"{_safe(member)}.npz")
+        parts = [safe_name(part) for part in (series, service)]
+        return self.folder.joinpath(*parts, f"{safe_name(member)}.npz")
 
     def read(self, series: str, service: str, member: str) -> dict[str, Forecast]:
         """All cached forecasts of a member by key; an unreadable file counts as empty.
 
         A damaged cache costs time and nothing else: its rows are computed again.
         """
-        path = self.path(series, service, member)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return _unpack({name: stored[name] for name in stored.files})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, ForecastError):
+            with self.path(series, service, member).open("rb") as handle:
+                _require_plain(handle)
+                with np.load(handle, allow_pickle=False) as stored:
+                    return _unpack({name: stored[name] for name in stored.files})
+        except _UNREADABLE:
             return {}
 
     def write(self, series: str, service: str, member: str, rows: Mapping[str, Forecast]) -> None:
         """Replace a member's file by these rows."""
         packed = _pack(rows)
         write_atomic(self.path(series, service, member), lambda handle: np.savez(handle, **packed))
+
+
+def _require_plain(handle: IO[bytes]) -> None:
+    """Refuse an archive that is not as large as what it holds: ours are never compressed."""
+    with zipfile.ZipFile(handle) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("compressed")
+    handle.seek(0)
 
 
 def _pack(rows: Mapping[str, Forecast]) -> dict[str, Any]:
@@ -119,11 +139,3 @@ def _unpack(stored: Mapping[str, Any]) -> dict[str, Forecast]:
             flags=tuple(Flag(flag) for flag in head["flags"]),
         )
     return out
-
-
-def _safe(name: str) -> str:
-    """A folder name from any text: plain names stay, others get a digest so that none collide."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)
-    if plain == name and name:
-        return name
-    return f"{plain[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -87,6 +87,9 @@ def _run_member(task: Task, cache: BankCache | None, isolated: bool, progress: P
             elif answer.cutoff is None:
                 assert isinstance(answer, Failure)
                 problems.append(answer)
+            elif answer.cutoff not in keys:
+                reason = f"an answer for {answer.cutoff}, which nobody asked for"
+                problems.append(Failure(member=task.member, cutoff=None, code="NotAsked", reason=reason))
             else:
                 found[answer.cutoff] = answer
                 if progress is not None:

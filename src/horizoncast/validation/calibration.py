@@ -24,15 +24,16 @@ def standardised_misses(actual: Floats, quantiles: Floats, levels: Sequence[floa
 
     ``z = (y - med) / (q90 - med)`` above the median and ``(med - y) / (med - q10)`` below. Where
     the half-width is zero (intermittent demand, a constant sensor) z is 0 for a hit and the cap,
-    ``2 x LIMITS[1]``, for a miss. Unknown outcomes are NaN.
+    ``2 x LIMITS[1]``, for a miss. Cells without an outcome or without quantiles are NaN.
     """
     lower, centre, upper = (quantiles[..., _at(levels, tau)] for tau in (0.1, 0.5, 0.9))
     distance = actual - centre
     half = np.where(distance >= 0, upper - centre, centre - lower)
     miss = 2.0 * LIMITS[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         z = np.where(half > 0, np.abs(distance) / half, np.where(distance == 0, 0.0, miss))
-    return np.where(np.isfinite(actual), z, np.nan)
+    z = np.where(np.isposinf(z), miss, z)  # a half-width too small to divide by is none
+    return np.where(np.isfinite(distance) & np.isfinite(half), z, np.nan)
 
 
 def width_factor(z: Floats, n_eff: float) -> float:
