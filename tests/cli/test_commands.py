@@ -110,6 +110,8 @@ def test_run_all_goes_on_after_a_failure_and_fails(run: Run, tmp_path: Path) -> 
     result = run("run-all", "--json", "--quiet", *FAST)
     values = json.loads(result.out)
     assert result.code == 2
+    assert result.err.startswith("error: a: the target's file does not exist")
+    assert result.err.count("\n") == 1
     assert list(values["failed"]) == ["a"]
     assert [r["service"] for r in values["runs"]] == ["b"]
 

@@ -33,7 +33,7 @@ def test_importing_the_command_line_imports_nothing_heavy(module: str) -> None:
     assert python("-c", code).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["backtest"], ["config", "explain"]])
+@pytest.mark.parametrize("command", [[], ["backtest"]])
 def test_help_takes_less_than_half_a_second(command: list[str]) -> None:
     """Processor time, which other programs on a busy machine do not lengthen; the best of three."""
     spent = []

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from horizoncast.service.explain import HIDDEN, explain, masked
+from horizoncast.service.explain import explain
+from horizoncast.service.layers import HIDDEN, masked
 from horizoncast.service.settings import load_settings
 
 

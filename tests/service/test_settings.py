@@ -280,6 +280,12 @@ def test_config_hash_follows_numbers_and_not_folders(root: Path, tmp_path: Path)
     assert load(root, "forecaster_7d").config_hash != base
 
 
+def test_settings_made_by_hand_are_checked_too() -> None:
+    assert Settings(horizon="7d").horizon == "7d"
+    with pytest.raises(ValueError, match="horizn"):
+        Settings(horizn="7d")  # type: ignore[call-arg]
+
+
 def test_settings_do_not_change(root: Path) -> None:
     settings = load(root)
     with pytest.raises(ValueError, match="frozen"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from horizoncast.cli.options import Common
 from horizoncast.cli.screen import Screen, print_json
 from horizoncast.errors import ConfigError, HorizoncastError
@@ -32,8 +34,8 @@ def run_every(common: Common, *, json: bool, quiet: bool) -> None:
 
     Raises
     ------
-    HorizoncastError
-        The first error, after every service has had its turn.
+    Exit
+        With the code of the first error, after every service has had its turn.
     ConfigError
         When there is no service, or a service's settings are wrong; nothing has run then.
     """
@@ -57,9 +59,9 @@ def run_every(common: Common, *, json: bool, quiet: bool) -> None:
     elif outcomes:
         _show_all(outcomes, screen)
     for name, problem in errors.items():
-        screen.complain(f"{name}: {problem}")
+        screen.complain(f"error: {name}: {problem}")
     if errors:
-        raise next(iter(errors.values()))
+        raise typer.Exit(next(iter(errors.values())).exit_code)
 
 
 def _run(settings: Settings, common: Common, screen: Screen) -> RunOutcome:

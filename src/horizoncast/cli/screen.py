@@ -65,11 +65,11 @@ class Screen:
     def tell(self, line: str) -> None:
         """One line on stderr as a part of the run begins."""
         if not self.quiet:
-            self.log.print(escape(line))
+            self.log.print(escape(line), soft_wrap=True)
 
     def complain(self, line: str) -> None:
         """One line on stderr that even ``--quiet`` shows."""
-        self.log.print(escape(line))
+        self.log.print(escape(line), soft_wrap=True)
 
     def advance(self, member: str, done: int, total: int) -> None:
         """A member has answered `done` of `total` cutoffs; called from any thread."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from horizoncast.service.layers import flatten, source_of
+from horizoncast.service.layers import flatten, masked, source_of
 from horizoncast.service.settings import CLASS_DEFAULTS, Settings
-
-_SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|private", re.IGNORECASE)
-_SECRET_URL = re.compile(r"(?<=://)[^/@\s]+@")
-HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +37,3 @@ def explain(settings: Settings) -> list[Explained]:
         Explained(key=key, value=masked(key, value), layer=source_of(settings.layers, key) or CLASS_DEFAULTS)
         for key, value in flatten(settings.table())
     ]
-
-
-def masked(key: str, value: Any) -> Any:
-    """Hide a value whose name says secret, and a password inside an address.
-
-    >>> masked("outbox.token", "abc"), masked("source", "postgres://me:pw@host/db")
-    ('(hidden)', 'postgres://(hidden)@host/db')
-    """
-    if _SECRET_NAME.search(key):
-        return HIDDEN
-    return _SECRET_URL.sub(f"{HIDDEN}@", value) if isinstance(value, str) else value

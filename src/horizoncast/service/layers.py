@@ -8,6 +8,7 @@ Later layers win: class defaults, ``config/base.toml``, ``services/NAME/service.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ _CONFUSED: dict[str, str] = {
 }
 _PREFIXES = ("ENABLE_", "CHRONOS_")
 _NEAR = 0.75
+_SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|private", re.IGNORECASE)
+_SECRET_URL = re.compile(r"(?<=://)[^/@\s]+@")
+HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,13 +185,24 @@ def flatten(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield f"{above}{key}", value
 
 
+def masked(key: str, value: Any) -> Any:
+    """Hide a value whose name says secret, and a password inside an address.
+
+    >>> masked("outbox.token", "abc"), masked("source", "postgres://me:pw@host/db")
+    ('(hidden)', 'postgres://(hidden)@host/db')
+    """
+    if _SECRET_NAME.search(key):
+        return HIDDEN
+    return _SECRET_URL.sub(f"{HIDDEN}@", value) if isinstance(value, str) else value
+
+
 def _from_pairs(found: list[tuple[str, str, str]], name: str) -> Layer:
     values: dict[str, Any] = {}
     names: dict[str, str] = {}
     for key, label, text in found:
         if key in names:
             raise ConfigError(f"{name}: {names[key]} and {label} set the same setting", value=key)
-        _put(values, key, _value_of(text, label), f"{name}: {label}")
+        _put(values, key, _value_of(text, key, label), f"{name}: {label}")
         names[key] = label
     return Layer(name=name, values=values, names=names)
 
@@ -206,7 +221,7 @@ def _put(values: dict[str, Any], key: str, value: object, label: str) -> None:
     here[last] = value
 
 
-def _value_of(text: str, label: str) -> object:
+def _value_of(text: str, key: str, label: str) -> object:
     """Lists and tables in TOML, everything else as text that the setting's type reads."""
     if not text.lstrip().startswith(("[", "{")):
         return text
@@ -214,7 +229,9 @@ def _value_of(text: str, label: str) -> object:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"{label}: a list or table cannot be read", value=text, allowed='["a", "b"] or { 7d = 500 }'
+            f"{label}: a list or table cannot be read",
+            value=masked(key, text),
+            allowed='["a", "b"] or { 7d = 500 }',
         ) from error
 
 

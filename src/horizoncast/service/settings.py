@@ -29,6 +29,7 @@ from horizoncast.service.folders import BUILT_IN, Places, find_places
 from horizoncast.service.layers import (
     Layer,
     env_file_layer,
+    masked,
     overrides_layer,
     source_of,
     toml_layer,
@@ -74,7 +75,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """One source per layer, the strongest first; nothing is read behind their back."""
-        layers = init_settings().get("layers", ())
+        given = init_settings()
+        if "layers" not in given:
+            return (init_settings,)
+        layers = given["layers"]
         return tuple(InitSettingsSource(settings_cls, init_kwargs=layer.values) for layer in reversed(layers))
 
     @field_validator("horizon", mode="before")
@@ -260,7 +264,10 @@ def _located(error: ConfigError, key: str, layers: tuple[Layer, ...]) -> ConfigE
     """The same error with the key and the layer that set it."""
     place = source_of(layers, key) or CLASS_DEFAULTS
     return type(error)(
-        f"{key} ({place}): {error.what}", value=error.value, allowed=error.allowed, action=error.action
+        f"{key} ({place}): {error.what}",
+        value=masked(key, error.value),
+        allowed=error.allowed,
+        action=error.action,
     )
 
 
