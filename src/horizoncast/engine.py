@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,9 @@ from horizoncast.ensemble.decision import (
     replay,
 )
 from horizoncast.ensemble.gate import Status, implausible
-from horizoncast.errors import ConfigError, PublicationError, UnknownNameError
+from horizoncast.errors import ConfigError, NotInstalledError, PublicationError, UnknownNameError
 from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
-from horizoncast.horizon import LEVELS, Horizon
+from horizoncast.horizon import DECILES, LEVELS, Horizon
 from horizoncast.metrics import Sample, Score
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.child import Task
@@ -47,6 +47,8 @@ Floats = npt.NDArray[np.float64]
 
 ENSEMBLE = "ensemble"
 
+_NEEDED_LEVELS = (0.025, *DECILES, 0.975)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemberSetting:
@@ -62,7 +64,7 @@ class MemberSetting:
         Limits of its process.
     windows
         Cutoffs it is asked for besides the live one; None asks for all. A dear member may be asked
-        for fewer, and is then scored by its ratio to the best naive.
+        for fewer, and is then scored by its ratio to the best naive; the naives answer all.
     """
 
     name: str
@@ -75,6 +77,11 @@ class MemberSetting:
     def __post_init__(self) -> None:
         if self.name not in MEMBERS and self.name not in PLANNED:
             raise UnknownNameError.of("member", self.name, [*MEMBERS, *PLANNED])
+        if self.deadline_s <= 0 or self.memory_mb < 1 or (self.windows is not None and self.windows < 0):
+            raise ConfigError(
+                f"member {self.name}: deadline and memory must be positive, windows at least 0",
+                value=(self.deadline_s, self.memory_mb, self.windows),
+            )
 
 
 def default_members() -> tuple[MemberSetting, ...]:
@@ -119,6 +126,12 @@ class EngineConfig:
             raise ConfigError("a member is listed twice", value=names)
         if self.replays < 0 or self.workers < 1:
             raise ConfigError("engine: replays at least 0, workers at least 1")
+        if list(self.levels) != sorted({*self.levels, *_NEEDED_LEVELS}):
+            raise ConfigError(
+                "engine: levels must increase and hold those that scores and intervals need",
+                value=self.levels,
+                allowed=", ".join(str(level) for level in _NEEDED_LEVELS),
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -251,7 +264,7 @@ class ForecastEngine:
         decision = decide(bank.slice_at(series.last, rules.newest), states, rules)
         combined, reasons = self._gated(series, span, decision, live)
         reasons += self._absent(runs)
-        replayed = replay(bank, states, rules, last=self.config.replays or 1)
+        replayed = replay(bank, states, rules, last=self.config.replays)
         scores, verdicts = evaluate(series, bank, replayed, decision.best_naive)
         return EngineResult(
             series=series,
@@ -292,7 +305,7 @@ class ForecastEngine:
             if setting.name == "seasonal_naive" and not series.periods:
                 continue  # no season is no failure
             asked = plan.newest_first
-            if setting.windows is not None:
+            if setting.windows is not None and setting.name not in NAIVES:
                 asked = asked[: setting.windows + 1]
             tasks.append(
                 Task(
@@ -307,13 +320,29 @@ class ForecastEngine:
                     memory_mb=setting.memory_mb,
                 )
             )
-        return run_members(
+        runs = run_members(
             tasks,
             cache=self.cache,
             isolated=self.config.isolated,
             workers=self.config.workers,
             progress=progress,
         )
+        return {**runs, **self._naives_again(tasks, runs)}
+
+    def _naives_again(self, tasks: list[Task], runs: dict[str, MemberRun]) -> dict[str, MemberRun]:
+        """Naives whose process failed, run here: every decision stands on them.
+
+        They are a few sums over the history, and need neither a deadline nor a memory cap.
+        """
+        lost = [
+            task
+            for task in tasks
+            if task.member in NAIVES and self.config.isolated and _broke(runs[task.member])
+        ]
+        again = run_members(lost, cache=self.cache, isolated=False, workers=1)
+        return {
+            name: replace(run, problems=(*runs[name].problems, *run.problems)) for name, run in again.items()
+        }
 
     def _gated(
         self, series: Series, horizon: Horizon, decision: Decision, live: Bank
@@ -325,18 +354,22 @@ class ForecastEngine:
         problem = implausible(history, horizon, combined.quantiles, live.levels)
         if not problem:
             return combined, reasons
-        row = next((n for n in (decision.best_naive, *NAIVES) if n in live.members), None)
-        naive = live.quantiles[live.member_index(row), 0] if row else np.full((1, 1), np.nan)
-        second = implausible(history, horizon, naive, live.levels) if row else "no naive"
-        if second or row is None:
-            raise PublicationError(
-                f"{series.name} {horizon.name}: the output gate blocked the forecast",
-                value=f"ensemble: {problem}; naive: {second}",
-                action="look at the last observations with `horizoncast data check`",
-            )
-        flags = (*combined.flags, Flag.FALLBACK, Flag.IMPLAUSIBLE)
-        used = {name: float(name == row) for name in live.members}
-        return Combined(quantiles=naive, weights=used, flags=flags), [*reasons, f"gate: {problem}"]
+        refused = []
+        for name in dict.fromkeys((decision.best_naive, *NAIVES)):
+            if name not in live.members or not live.answered[live.member_index(name), 0]:
+                continue
+            naive = live.quantiles[live.member_index(name), 0]
+            second = implausible(history, horizon, naive, live.levels)
+            if not second:
+                flags = (*combined.flags, Flag.FALLBACK, Flag.IMPLAUSIBLE)
+                used = {member: float(member == name) for member in live.members}
+                return Combined(quantiles=naive, weights=used, flags=flags), [*reasons, f"gate: {problem}"]
+            refused.append(f"{name}: {second}")
+        raise PublicationError(
+            f"{series.name} {horizon.name}: the output gate blocked the forecast",
+            value="; ".join([f"ensemble: {problem}", *refused]),
+            action="look at the last observations with `horizoncast data check`",
+        )
 
     def _absent(self, runs: dict[str, MemberRun]) -> list[str]:
         """Members that are on and gave no live forecast: a person must hear of each."""
@@ -431,7 +464,16 @@ def _losses(bank: Bank, quantiles: Floats) -> Floats:
     return np.asarray((loss / np.sqrt(leads + 1.0)).mean(axis=1))
 
 
+def _broke(run: MemberRun) -> bool:
+    """Whether a member failed as a whole, as opposed to a cache that could not be written."""
+    return any(problem.code != "CacheNotWritten" for problem in run.problems)
+
+
 def _resolved(setting: MemberSetting) -> MemberConfig:
+    """The member's settings; any will do for a member that is not installed, which its run records."""
     if setting.config is not None:
         return setting.config
-    return MemberConfig() if setting.name in PLANNED else make_config(setting.name)
+    try:
+        return make_config(setting.name)
+    except NotInstalledError:
+        return MemberConfig()

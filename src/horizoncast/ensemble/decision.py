@@ -226,6 +226,8 @@ def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
     if live.nonnegative and live.scale is Scale.LEVEL and (out < 0).any():
         out = np.maximum(out, 0.0)
         flags.add(Flag.CLIPPED_AT_ZERO)
+    if not (out[:, -1] > out[:, 0]).all():
+        flags.add(Flag.DEGENERATE_WIDTH)
     used = {name: float(w) for name, w in zip(live.members, weights, strict=True)}
     return Combined(quantiles=out, weights=used, flags=tuple(sorted(flags)))
 
