@@ -18,9 +18,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from horizoncast.calendar import Dates
 from horizoncast.errors import ForecastError
 from horizoncast.forecast import Flag, Forecast, ModelIdentity
-from horizoncast.horizon import Horizon
 from horizoncast.store.atomic import write_atomic
 from horizoncast.store.names import safe_name
 
@@ -36,11 +36,12 @@ _UNREADABLE = (
 
 
 def row_key(
-    *, member_digest: str, data_digest: str, horizon: Horizon, levels: Sequence[float], service: str
+    *, member_digest: str, data_digest: str, dates: Dates, levels: Sequence[float], service: str
 ) -> str:
-    """Key of one row; the data digest covers the cutoff."""
-    text = repr((FORMAT, member_digest, data_digest, horizon.steps, tuple(levels), service))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    """Key of one row; the data digest covers the cutoff, the (H,) dates the horizon."""
+    state = hashlib.sha256(repr((FORMAT, member_digest, data_digest, tuple(levels), service)).encode())
+    state.update(np.ascontiguousarray(dates, dtype="datetime64[s]").tobytes())
+    return state.hexdigest()[:32]
 
 
 class BankCache:

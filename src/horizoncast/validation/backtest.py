@@ -94,7 +94,7 @@ def _run_member(task: Task, cache: BankCache | None, isolated: bool, progress: P
                 found[answer.cutoff] = answer
                 if progress is not None:
                     progress(task.member, len(found), len(task.cutoffs))
-        problems += _remember(task, cache, keys, found)
+        problems += _remember(task, cache, keys, found, stored)
     elif progress is not None:
         progress(task.member, hits, len(task.cutoffs))
     return _finish(task, found, cached=hits, usage=usage, problems=problems)
@@ -104,19 +104,24 @@ def _answers(task: Task, isolated: bool) -> Iterator[Forecast | Failure | Usage]
     return run_in_child(task) if isolated else run_guarded(task)
 
 
-def _keys(task: Task) -> dict[np.datetime64, str]:
-    """Cache key of every cutoff."""
+def _keys(task: Task, cutoffs: Sequence[np.datetime64] | None = None) -> dict[np.datetime64, str]:
+    """Cache key of every cutoff: the member, the data up to it, and the sessions it forecasts.
+
+    The sessions are part of the key because a market that closed unforeseen moves the steps of a
+    forecast made before.
+    """
     digest = member_class(task.member)(task.config, service=task.service).digest()
-    data = task.series.digests()
+    steps = task.horizon.steps
+    data = task.series.digests(steps)
     return {
         cutoff: row_key(
             member_digest=digest,
             data_digest=data[task.series.index_of(cutoff)],
-            horizon=task.horizon,
+            dates=task.series.session_dates(cutoff, steps),
             levels=task.levels,
             service=task.service,
         )
-        for cutoff in task.cutoffs
+        for cutoff in (task.cutoffs if cutoffs is None else cutoffs)
     }
 
 
@@ -125,9 +130,11 @@ def _remember(
     cache: BankCache | None,
     keys: dict[np.datetime64, str],
     found: dict[np.datetime64, Forecast | Failure],
+    stored: dict[str, Forecast],
 ) -> list[Failure]:
-    """Keep this run's rows, and only them: the file does not grow."""
+    """Keep this run's rows and earlier live rows that have yet to mature: the file does not grow."""
     rows = {keys[cutoff]: f for cutoff, f in found.items() if isinstance(f, Forecast)}
+    rows |= _waiting(task, stored)
     if cache is None or not rows:
         return []
     try:
@@ -135,6 +142,15 @@ def _remember(
     except StoreError as error:  # costs time next week, not the forecast of today
         return [Failure(member=task.member, cutoff=None, code="CacheNotWritten", reason=str(error))]
     return []
+
+
+def _waiting(task: Task, stored: dict[str, Forecast]) -> dict[str, Forecast]:
+    """Stored rows newer than the bank's newest matured cutoff, if the data under them still hold."""
+    matured = max((c for c in task.cutoffs if c < task.series.last), default=task.series.last)
+    sessions = set(task.series.dates)
+    newer = {f.cutoff: key for key, f in stored.items() if matured < f.cutoff and f.cutoff in sessions}
+    current = _keys(task, tuple(newer)) if newer else {}
+    return {key: stored[key] for cutoff, key in newer.items() if current[cutoff] == key}
 
 
 def _finish(
