@@ -6,6 +6,7 @@ of the file NAME in the secrets directory (as Docker and systemd provide them).
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,7 @@ class Secrets:
         return self._used[name]
 
     def _read(self, name: str) -> str:
-        text = self._environ.get(name, "")
+        text = self._environ.get(name, "").strip()
         file = None if self._folder is None else self._folder / name
         if not text and file is not None and file.is_file():
             text = file.read_text(encoding="utf-8").strip()
@@ -86,6 +87,8 @@ class Secrets:
                 allowed="a variable of that name, or a file in the secrets directory",
                 action="set it; a secret never belongs in a target's file",
             )
+        if not text.isprintable():
+            raise ConfigError("a secret holds a line break or a control character", value=name)
         return text
 
     def fill(self, text: str, *, quoted: bool = False) -> str:
@@ -108,6 +111,5 @@ class Secrets:
 def _forms(text: str) -> set[str]:
     """How a secret may appear; the parts of ``user:password`` are secrets too when long enough."""
     parts = [text, *(part for part in text.split(":", 1)[1:] if len(part) > 3)]
-    return {
-        form for part in parts for form in (part, quote(part, safe=""), quote_plus(part), repr(part)[1:-1])
-    }
+    spelt = {form for part in parts for form in (part, quote(part, safe=""), quote_plus(part))}
+    return {*spelt, base64.b64encode(text.encode()).decode(), repr(text)[1:-1]}

@@ -97,6 +97,12 @@ class VintageStore:
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The database, with its errors in our words."""
+        with _explained(self.path):
+            yield self._db
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of the body, or nothing of it."""
         with _explained(self.path):
@@ -300,7 +306,8 @@ class VintageStore:
     def attempts(self, key: str | None = None) -> list[Attempt]:
         """How asking went, oldest first; of one source or of all."""
         query = """SELECT a.pull, a.key, p.known_at, a.outcome, a.new, a.late, a.revised, a.unchanged,
-            a.reason FROM attempt a JOIN pull p ON p.id = a.pull WHERE ?1 IS NULL OR a.key = ?1 ORDER BY a.rowid"""
+            a.reason FROM attempt a JOIN pull p ON p.id = a.pull
+            WHERE ?1 IS NULL OR a.key = ?1 ORDER BY a.rowid"""
         with _explained(self.path):
             found = self._db.execute(query, (key,)).fetchall()
         return [
