@@ -36,13 +36,13 @@ def backtest(
     quiet: bool,
 ) -> None:
     """Run a backtest and show or write what was asked for."""
-    from horizoncast.data.load import load_series
     from horizoncast.data.target_file import read_target
+    from horizoncast.service.inputs import read_series
 
     asked = Span(first=span[0], last=span[1], stride=span[2])
     settings = common.settings(service)
     screen = Screen(as_json=json, quiet=quiet)
-    series = load_series(read_target(settings.target_path)).series
+    series = read_series(settings, read_target(settings.target_path)).series
     screen.tell(f"{service}: backtest of {series.name}, {len(series)} sessions")
     with screen.progressing():
         result = run_backtest(settings, series, asked, progress=screen.advance)

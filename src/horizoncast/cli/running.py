@@ -107,5 +107,8 @@ def _show_preview(found: Preview, screen: Screen) -> None:
         return
     rows = [(key.replace("_", " "), str(value)) for key, value in values.items()]
     rows.append(("members", ", ".join(f"{name} {state}" for name, state in members.items())))
+    if report.freshness is not None and report.freshness.reason:
+        rows.append(("input", f"{report.freshness.state}: {report.freshness.reason}"))
+    rows += [("covariate", c.reason) for c in report.covariates if c.reason]
     rows += [("warning", text) for text in warnings]
     screen.rows("dry run: nothing was computed or written", rows)

@@ -40,6 +40,7 @@ def load_series(
     now: np.datetime64 | None = None,
     store: Path | None = None,
     known_at: np.datetime64 | None = None,
+    later_overrides: bool = False,
 ) -> LoadedSeries:
     """Read, check and align a target and its covariates.
 
@@ -57,6 +58,8 @@ def load_series(
     known_at
         Moment in UTC: pulled values are those known then, before later revisions. None takes the end
         of the as-of day, and everything without an as-of date.
+    later_overrides
+        Whether corrections made after that moment are applied, too.
 
     Raises
     ------
@@ -65,7 +68,8 @@ def load_series(
     CheckError
         When a finding blocks; all of them are listed.
     """
-    report, series = _examine(target, as_of, now, _reader(target, as_of, store, known_at))
+    reader = make_reader(target, as_of, store, known_at, later_overrides=later_overrides)
+    report, series = _examine(target, as_of, now, reader)
     report.raise_if_blocking()
     assert series is not None
     return LoadedSeries(series=series, report=report)
@@ -78,16 +82,39 @@ def check_target(
     now: np.datetime64 | None = None,
     store: Path | None = None,
     known_at: np.datetime64 | None = None,
+    later_overrides: bool = False,
 ) -> DataReport:
     """Return the report of `load_series` without raising for what it found."""
-    return _examine(target, as_of, now, _reader(target, as_of, store, known_at))[0]
+    reader = make_reader(target, as_of, store, known_at, later_overrides=later_overrides)
+    return _examine(target, as_of, now, reader)[0]
 
 
-def _reader(
-    target: Target, as_of: np.datetime64 | None, store: Path | None, known_at: np.datetime64 | None
+def make_reader(
+    target: Target,
+    as_of: np.datetime64 | None = None,
+    store: Path | None = None,
+    known_at: np.datetime64 | None = None,
+    *,
+    later_overrides: bool = False,
 ) -> Reader:
+    """What reads the sources of a target as of a moment; see `load_series`."""
     moment = moment_of(target, as_of) if known_at is None else known_at
-    return Reader(target=target, folder=store, known_at=moment)
+    return Reader(target=target, folder=store, known_at=moment, later_overrides=later_overrides)
+
+
+def read_columns(target: Target, reader: Reader, as_of: np.datetime64 | None = None) -> dict[str, Column]:
+    """Finite rows in order, one per date: ``target``, then each covariate by its name."""
+    rows = _read_target(target, reader)
+    raw = {TARGET_KEY: _visible(_column(rows, _target_column(target), target), target, as_of)}
+    for spec in target.covariates:
+        own = (
+            rows if spec.source is None else reader.rows(covariate_key(spec.name), spec.source, [spec.column])
+        )
+        name = spec.column if spec.source is None else own.names[0]
+        column = _column(own, name, target)
+        raw[spec.name] = column if spec.known_future else _visible(column, target, as_of)
+    joined = target.aggregate is not None
+    return {k: _in_order(c.take(np.isfinite(c.values)), [], joined=joined)[0] for k, c in raw.items()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +135,8 @@ def _examine(
     report = DataReport(target=target.name, place=target.source.place, rows=len(raw))
     if len(column) < 2:
         findings += checks.check_history(column, max(target.checks.min_history, 2))
-        return replace(report, findings=_ranked(findings + reader.findings)), None
+        found = _ranked(findings + reader.findings)
+        return replace(report, findings=found, overrides=tuple(reader.overrides)), None
     column, more = _to_sessions(column, target)
     findings += more + _judge_target(column, target)
     until = clock if as_of is None else as_of.astype("datetime64[s]")
@@ -118,7 +146,7 @@ def _examine(
     report = replace(
         report, findings=_ranked(findings + more + reader.findings), stale=stale, observed=len(column)
     )
-    report = replace(report, first=column.dates[0], last=column.dates[-1])
+    report = replace(report, first=column.dates[0], last=column.dates[-1], overrides=tuple(reader.overrides))
     if report.errors:
         return report, None
     series = _build(target, _Inputs(target=column, covariates=covariates))

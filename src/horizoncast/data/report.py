@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from horizoncast.data.checks import Finding, Severity
+from horizoncast.data.overrides import Override
+from horizoncast.data.waiting import CovariateFreshness, Freshness
 from horizoncast.errors import CheckError
 from horizoncast.series import Scale
 
@@ -33,6 +35,10 @@ class DataReport:
         Where the series is modelled and why; None while errors block it.
     digest
         Of all numbers of the series, covariates included; empty while errors block it.
+    overrides
+        Corrections that were applied.
+    freshness, covariates
+        How old the target and its covariates are, where a run has judged them.
     """
 
     target: str
@@ -48,6 +54,9 @@ class DataReport:
     scale: Scale | None = None
     scale_reason: str = ""
     digest: str = ""
+    overrides: tuple[Override, ...] = ()
+    freshness: Freshness | None = None
+    covariates: tuple[CovariateFreshness, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -200,7 +200,7 @@ def target(settings: Settings) -> Iterator[Finding]:
 
     name = f"target {settings.target}"
     try:
-        report = check_target(read_target(settings.target_path))
+        report = check_target(read_target(settings.target_path), store=settings.store_folder)
     except HorizoncastError as error:
         yield _fail(name, str(error), "see `horizoncast data check`")
         return

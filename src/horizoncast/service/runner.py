@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from horizoncast.data.load import LoadedSeries, load_series
+from horizoncast.data.load import LoadedSeries
 from horizoncast.data.report import DataReport
 from horizoncast.data.target import Target
 from horizoncast.data.target_file import read_target
@@ -23,6 +23,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.policy.states import MemberState
 from horizoncast.report.plots import fan_chart
 from horizoncast.report.record import run_record
+from horizoncast.service.inputs import Clock, mark, read_input
 from horizoncast.service.settings import Settings
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.store.log_records import event_record, log_records
@@ -79,6 +80,7 @@ def run_service(
     as_of: np.datetime64 | None = None,
     progress: Progress | None = None,
     tell: Tell | None = None,
+    time_source: Clock | None = None,
 ) -> RunOutcome:
     """Forecast a service's target and publish the result as files.
 
@@ -92,6 +94,8 @@ def run_service(
         Called as members answer, from any thread.
     tell
         Called as parts of the run begin.
+    time_source
+        What lateness is judged by and waited with; the system's by default.
 
     Raises
     ------
@@ -101,7 +105,15 @@ def run_service(
     started = datetime.now(tz=UTC)
     target = read_target(settings.target_path)
     try:
-        return _run(settings, target, started, as_of=as_of, progress=progress, tell=tell or _silent)
+        return _run(
+            settings,
+            target,
+            started,
+            as_of=as_of,
+            progress=progress,
+            tell=tell or _silent,
+            time_source=time_source,
+        )
     except HorizoncastError as error:
         _record_failure(settings, target, started, error)
         raise
@@ -110,7 +122,7 @@ def run_service(
 def preview(settings: Settings, *, as_of: np.datetime64 | None = None) -> Preview:
     """Read and check the data and lay out the cutoffs, and stop there."""
     target = read_target(settings.target_path)
-    loaded = load_series(target, as_of=as_of)
+    loaded = read_input(settings, target, as_of=as_of, wait=False).loaded
     config = settings.engine_config()
     plan = plan_cutoffs(
         loaded.series,
@@ -131,15 +143,17 @@ def _run(
     as_of: np.datetime64 | None,
     progress: Progress | None,
     tell: Tell,
+    time_source: Clock | None,
 ) -> RunOutcome:
     clock = time.monotonic()
     sweep_staging(settings.output_folder)
     tell(f"{settings.service}: reading {target.name}")
-    loaded = load_series(target, as_of=as_of)
+    given = read_input(settings, target, as_of=as_of, tell=tell, clock=time_source)
+    loaded = given.loaded
     read_s = time.monotonic() - clock
     tell(f"{settings.service}: {len(loaded.series)} sessions up to {_day(loaded)}, forecasting")
     engine = ForecastEngine(settings.engine_config(), cache=BankCache(settings.cache_folder))
-    result = engine.forecast(loaded.series, settings.horizon, progress=progress)
+    result = mark(engine.forecast(loaded.series, settings.horizon, progress=progress), given)
     record = run_record(
         result,
         started=started,
@@ -147,11 +161,11 @@ def _run(
         target=target,
         data_report=loaded.report,
         settings=settings.recorded(),
-        timings={"read": read_s},
+        timings={"read": read_s, "waited": given.waited_s},
     )
     record = replace(
         record,
-        events=(*record.events, *_events(settings, loaded.report)),
+        events=(*record.events, *given.events(), *_events(settings, loaded.report)),
         duration_s=time.monotonic() - clock,
     )
     tell(f"{settings.service}: writing")

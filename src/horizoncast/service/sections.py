@@ -1,4 +1,4 @@
-"""The tables of settings: run, decision and cadence, with their defaults and limits."""
+"""The tables of settings: run, data, inputs, decision and cadence, with their defaults and limits."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from horizoncast.data.waiting import InputPolicy
 from horizoncast.engine import EngineConfig, MemberSetting
 from horizoncast.ensemble.decision import DecisionConfig
 from horizoncast.errors import ConfigError, close_match
@@ -42,6 +43,43 @@ class RunSettings(Section):
     min_train: Literal["auto"] | PositiveInt = "auto"
     deadline_s: PositiveFloat = MemberSetting.deadline_s
     memory_mb: int = Field(default=MemberSetting.memory_mb, ge=100)
+
+
+class DataSettings(Section):
+    """Where pulled observations and corrections are kept."""
+
+    store: str = Field(default="store", min_length=1)
+    later_overrides: bool = False
+
+
+class InputSettings(Section):
+    """When input is late, and what happens then; see `InputPolicy`."""
+
+    ready_minutes: float = Field(default=0.0, ge=0)
+    wait_minutes: float = Field(default=0.0, ge=0, le=1440)
+    poll_seconds: PositiveFloat = 60.0
+    tolerated: int = Field(default=InputPolicy.tolerated, ge=0)
+    max_stale: Literal["auto"] | int = "auto"
+    run_stale: bool = InputPolicy.run_stale
+    need_covariates: bool = False
+
+    @field_validator("max_stale")
+    @classmethod
+    def _is_count(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 0:
+            raise ValueError("auto, or a count of sessions")
+        return value
+
+    def policy(self, max_staleness: int | None) -> InputPolicy:
+        """The policy for a target that declares `max_staleness`."""
+        limit = max_staleness if self.max_stale == "auto" else int(self.max_stale)
+        return InputPolicy(
+            ready_s=60 * self.ready_minutes,
+            wait_s=60 * self.wait_minutes,
+            tolerated=self.tolerated,
+            max_stale=limit,
+            run_stale=self.run_stale,
+        )
 
 
 class DecisionSettings(Section):

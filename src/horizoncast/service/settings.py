@@ -44,7 +44,13 @@ from horizoncast.service.member_settings import (
     known_members,
     read_members,
 )
-from horizoncast.service.sections import CadenceSettings, DecisionSettings, RunSettings
+from horizoncast.service.sections import (
+    CadenceSettings,
+    DataSettings,
+    DecisionSettings,
+    InputSettings,
+    RunSettings,
+)
 
 CLASS_DEFAULTS = "class default"
 
@@ -57,6 +63,8 @@ class Settings(BaseSettings):
     horizon: str = "30d"
     target: str = Field(default="config/targets/usdmxn.toml", min_length=1)
     run: RunSettings = Field(default_factory=RunSettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    inputs: InputSettings = Field(default_factory=InputSettings)
     decision: DecisionSettings = Field(default_factory=DecisionSettings)
     cadence: CadenceSettings = Field(default_factory=CadenceSettings)
     members: dict[str, MemberSettings] = Field(default_factory=dict)
@@ -124,6 +132,11 @@ class Settings(BaseSettings):
         """Where bank rows are kept between runs."""
         return self._places.root / Path(self.run.cache).expanduser()
 
+    @property
+    def store_folder(self) -> Path:
+        """Where pulled observations and corrections are kept."""
+        return self._places.root / Path(self.data.store).expanduser()
+
     def notes(self) -> tuple[str, ...]:
         """What was asked for and cannot be had; a run records each as an event."""
         hybrid = self.members.get(HYBRID)
@@ -164,8 +177,9 @@ class Settings(BaseSettings):
         """What a manifest keeps of the settings: all but the folders, which change no number."""
         values = self.table()
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
+        data = {key: value for key, value in values["data"].items() if key != "store"}
         target = self._places.short(self.target_path)  # the same wherever the checkout lies
-        return {"service": self.service, **values, "target": target, "run": run}
+        return {"service": self.service, **values, "target": target, "run": run, "data": data}
 
     @property
     def config_hash(self) -> str:
