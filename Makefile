@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: setup run test test-slow lint types contracts check bench-accuracy bench-speed clean
+.PHONY: setup run test test-slow lint types contracts check bench-accuracy bench-speed bench-peers clean
 setup: $(STAMP)
 
 # torch comes first and by exact version: a looser request pulls gigabytes of CUDA libraries.
@@ -45,7 +45,11 @@ bench-accuracy: setup
 	$(ONE_THREAD) $(BIN)/python benchmarks/accuracy.py $(if $(QUICK),--quick)
 
 bench-speed: setup
-	$(ONE_THREAD) $(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
+
+# other packages in environments of their own, below benchmarks/work
+bench-peers: setup
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/peers/run_peers.py $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis runs cache
