@@ -110,7 +110,7 @@ def test_leak_replayed_decisions_do_not_see_the_newest_values(factor: float) -> 
     plain = make_series(SERIES.values, scale=Scale.LOG)
     config = EngineConfig(members=NAIVE_ONLY, isolated=False)
     from horizoncast.engine import lay_out
-    from horizoncast.ensemble.decision import replay
+    from horizoncast.ensemble.replay import replay
     from horizoncast.validation.splitter import plan_cutoffs
 
     out = []
@@ -340,3 +340,23 @@ def test_member_limits_that_cannot_work_are_refused(bad: dict[str, Any]) -> None
 def test_an_unknown_member_comes_with_a_hint() -> None:
     with pytest.raises(UnknownNameError, match="did you mean random_forest"):
         MemberSetting(name="random_forrest")
+
+
+def test_the_shipped_members_together_run_after_run(tmp_path: Path) -> None:
+    """All members with their own defaults in their own processes, then from the cache, then here.
+
+    Children have one thread each; GARCH sums in another order with two, so that the run in this
+    process is held to one as well.
+    """
+    from threadpoolctl import threadpool_limits
+
+    engine = ForecastEngine(EngineConfig(workers=2, replays=3), cache=BankCache(tmp_path))
+    first, again = (engine.forecast(SERIES, "7d") for _ in range(2))
+    assert first.status is Status.PUBLISHED
+    assert [m.name for m in first.members] == list(MEMBERS)
+    assert all(m.answered == m.asked for m in first.members)
+    assert same(first, again)
+    assert all(m.cached == m.asked for m in again.members)
+    with threadpool_limits(1):
+        in_process = ForecastEngine(EngineConfig(isolated=False, replays=3)).forecast(SERIES, "7d")
+    assert same(first, in_process)

@@ -18,8 +18,8 @@ from horizoncast.ensemble.decision import (
     apply,
     best_naive,
     decide,
-    replay,
 )
+from horizoncast.ensemble.replay import replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.errors import BankError, ConfigError, UnknownNameError
 from horizoncast.forecast import Flag
@@ -275,6 +275,46 @@ def test_a_perfect_constant_series_has_no_nan() -> None:
     assert sum(decision.weights.values()) == pytest.approx(1.0)
     assert decision.kappa == 0.0
     np.testing.assert_array_equal(apply(decision, bank, 0).quantiles, 7.0)
+
+
+def test_the_numbers_of_a_decision_by_hand() -> None:
+    """Weights, kappa and width recomputed from the bank's arrays, with the formulas of the methods page."""
+    bank = noisy_bank([1.0, 0.9, 0.95], steps=30, scale=Scale.LOG)
+    decision = decide(bank, ON, CONFIG)
+    leads = np.array([1, 2, 3, 5, 7, 10, 15, 20, 30])
+    middle, actual = bank.median[:, :, leads - 1], bank.actuals[:, leads - 1]
+    square = np.mean((middle - actual) ** 2 / leads, axis=(1, 2))
+    weights = (1 / square) / (1 / square).sum()
+    np.testing.assert_allclose(list(decision.weights.values()), weights)
+
+    combined = np.tensordot(weights, bank.quantiles, axes=1)
+    p = (combined[:, leads - 1, 9] - middle[0]) / np.sqrt(leads)
+    r = (actual - middle[0]) / np.sqrt(leads)
+    kappa = (p * r).sum() / ((p**2).sum() + 30 / 5 * (r**2).mean() / 0.25**2)
+    assert decision.kappa == pytest.approx(kappa)
+    assert 0.0 < kappa < 1.0
+
+    shifted = combined + ((kappa - 1) * (combined[..., 9] - bank.median[0]))[..., None]
+    low, centre, high = (shifted[..., bank.level_index(t)] for t in CALIBRATION_LEVELS)
+    gap = bank.actuals - centre
+    f = np.quantile(np.where(gap >= 0, gap / (high - centre), -gap / (centre - low)), 0.8)
+    n_eff = 40 * 5 / 30
+    assert decision.width == pytest.approx(np.exp(n_eff / (n_eff + 10) * np.log(f)))
+    assert decision.width != pytest.approx(1.0, abs=0.01)
+
+    published = apply(decision, bank, 3).quantiles
+    want = shifted[3, :, [9]].T + decision.width * (shifted[3] - shifted[3, :, [9]].T)
+    np.testing.assert_allclose(published, want)
+
+
+def test_no_weight_of_a_decision_exceeds_the_cap() -> None:
+    decision = decide(noisy_bank([1.0, 0.9, 0.95]), ON, DecisionConfig(rule="inverse_rmse", cap=0.35))
+    assert max(decision.weights.values()) <= 0.35 + 1e-12
+    assert sum(decision.weights.values()) == pytest.approx(1.0)
+    free = decide(noisy_bank([1.0, 0.1, 0.95]), ON, DecisionConfig(rule="inverse_rmse"))
+    assert max(free.weights.values()) == pytest.approx(0.6)
+    best = decide(noisy_bank([1.0, 0.1, 0.95]), ON, DecisionConfig(rule="best"))
+    assert best.weights["a"] == 1.0  # the best member alone is what was asked for
 
 
 def test_a_slice_without_a_naive_is_refused() -> None:
