@@ -26,12 +26,13 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 import pandas as pd
-from beds import RESULTS, WORK, Cell, cells_of, engine_config
 
+from beds import RESULTS, WORK, Cell, cells_of, engine_config
 from horizoncast import metrics
 from horizoncast.bank import Bank
 from horizoncast.engine import ForecastEngine
-from horizoncast.ensemble.decision import DecisionConfig, replay
+from horizoncast.ensemble.decision import DecisionConfig
+from horizoncast.ensemble.replay import replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.horizon import DECILES, Horizon
 from horizoncast.models.registry import NAIVES
@@ -249,7 +250,9 @@ def main() -> None:
     with ProcessPoolExecutor(max_workers=options.jobs) as pool:
         for done, result in enumerate(pool.map(score_cell, cells), 1):
             rows += result
-            print(f"{done}/{len(cells)} {cells[done - 1].name} {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"{done}/{len(cells)} {cells[done - 1].name} {time.monotonic() - started:.0f} s", flush=True
+            )
     frame = pd.DataFrame([vars(r) for r in rows])
     table = aggregate(with_held_out(frame))
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4f}"))

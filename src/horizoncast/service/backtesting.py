@@ -16,7 +16,8 @@ import numpy.typing as npt
 from horizoncast.bank import Bank
 from horizoncast.calendar import Dates, as_stamp
 from horizoncast.engine import EngineConfig, ForecastEngine, evaluate
-from horizoncast.ensemble.decision import MIN_WINDOWS, Replay, best_naive, replay
+from horizoncast.ensemble.decision import MIN_WINDOWS, best_naive
+from horizoncast.ensemble.replay import Replay, replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.errors import ConfigError, DataError
 from horizoncast.horizon import LEVELS, Horizon

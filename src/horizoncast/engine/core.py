@@ -11,207 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field, replace
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
 
 from horizoncast.bank import Bank, build_bank
-from horizoncast.ensemble.decision import (
-    Combined,
-    Decision,
-    DecisionConfig,
-    Replay,
-    apply,
-    decide,
-    replay,
-)
+from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
+from horizoncast.engine.settings import EngineConfig, MemberSetting
+from horizoncast.ensemble.decision import Combined, Decision, apply, decide
 from horizoncast.ensemble.gate import Status, implausible
-from horizoncast.errors import ConfigError, NotInstalledError, PublicationError, UnknownNameError
+from horizoncast.ensemble.replay import replay
+from horizoncast.errors import NotInstalledError, PublicationError
 from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
-from horizoncast.horizon import DECILES, LEVELS, Horizon
-from horizoncast.metrics import Sample, Score
+from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.child import Task
-from horizoncast.models.registry import MEMBERS, NAIVES, PLANNED, make_config
+from horizoncast.models.registry import NAIVES, make_config
 from horizoncast.policy.states import MemberState
-from horizoncast.resources import Usage
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import MemberRun, Progress, run_members
-from horizoncast.validation.scoring import score_subject
-from horizoncast.validation.significance import Verdict, compare
 from horizoncast.validation.splitter import CutoffPlan, plan_cutoffs
-
-Floats = npt.NDArray[np.float64]
-
-ENSEMBLE = "ensemble"
-
-_NEEDED_LEVELS = (0.025, *DECILES, 0.975)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberSetting:
-    """One member in one service.
-
-    Parameters
-    ----------
-    name, state
-        Registry name, and whether it is off, in shadow or on.
-    config
-        Its frozen settings, resolved for the horizon; None takes the member's own defaults.
-    deadline_s, memory_mb
-        Limits of its process.
-    windows
-        Cutoffs it is asked for besides the live one; None asks for all. A dear member may be asked
-        for fewer, and is then scored by its ratio to the best naive; the naives answer all.
-    """
-
-    name: str
-    state: MemberState = MemberState.ON
-    config: MemberConfig | None = None
-    deadline_s: float = 600.0
-    memory_mb: int = 1500
-    windows: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in MEMBERS and self.name not in PLANNED:
-            raise UnknownNameError.of("member", self.name, [*MEMBERS, *PLANNED])
-        if self.deadline_s <= 0 or self.memory_mb < 1 or (self.windows is not None and self.windows < 0):
-            raise ConfigError(
-                f"member {self.name}: deadline and memory must be positive, windows at least 0",
-                value=(self.deadline_s, self.memory_mb, self.windows),
-            )
-
-
-def default_members() -> tuple[MemberSetting, ...]:
-    """The naives and the classical members, all on, with their own defaults."""
-    return tuple(MemberSetting(name=name) for name in MEMBERS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """Everything the engine needs to know besides the series.
-
-    Parameters
-    ----------
-    service
-        Name of the service; part of seeds and cache keys.
-    members
-        Members and their states; the naives run in any case.
-    decision
-        Rules of the decision.
-    replays
-        Decisions taken again at earlier cutoffs, to score the ensemble.
-    min_train
-        Sessions before the first cutoff; None derives it.
-    workers
-        Members that run at the same time.
-    isolated
-        Whether each member has a process of its own, with deadline and memory cap.
-    """
-
-    service: str = ""
-    members: tuple[MemberSetting, ...] = field(default_factory=default_members)
-    decision: DecisionConfig = field(default_factory=DecisionConfig)
-    levels: tuple[float, ...] = LEVELS
-    replays: int = 20
-    min_train: int | None = None
-    workers: int = 1
-    isolated: bool = True
-
-    def __post_init__(self) -> None:
-        names = [m.name for m in self.members]
-        if len(set(names)) != len(names):
-            raise ConfigError("a member is listed twice", value=names)
-        if self.replays < 0 or self.workers < 1:
-            raise ConfigError("engine: replays at least 0, workers at least 1")
-        if list(self.levels) != sorted({*self.levels, *_NEEDED_LEVELS}):
-            raise ConfigError(
-                "engine: levels must increase and hold those that scores and intervals need",
-                value=self.levels,
-                allowed=", ".join(str(level) for level in _NEEDED_LEVELS),
-            )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MemberOutcome:
-    """What became of one member in one run.
-
-    Parameters
-    ----------
-    name, state
-        The member.
-    live
-        Its forecast at the live cutoff, or the failure in its place.
-    weight
-        The share it really had in the published forecast.
-    asked, answered, cached
-        Cutoffs asked for (the live one included), answered, and taken from the cache.
-    usage
-        Seconds and memory of its process; None when all rows were cached or it died.
-    problems
-        Failures of the member as a whole.
-    """
-
-    name: str
-    state: MemberState
-    live: Forecast | Failure
-    weight: float
-    asked: int
-    answered: int
-    cached: int
-    usage: Usage | None
-    problems: tuple[Failure, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EngineResult:
-    """A run: the calibrated forecast with everything it was derived from.
-
-    Parameters
-    ----------
-    series, horizon
-        What was forecast.
-    forecast
-        The published quantiles, in the unit.
-    status, status_reasons
-        Published, or published degraded, and why.
-    decision
-        Weights, skill factor, width factor.
-    members
-        Every member's outcome.
-    bank
-        The validation bank, matured cutoffs only, in the scale.
-    plan
-        Its cutoffs.
-    replay
-        Decisions at earlier cutoffs; what the ensemble is scored on.
-    scores
-        Scores of members and ensemble over the replayed cutoffs, in the unit.
-    verdicts
-        Each subject against the best naive.
-    """
-
-    series: Series
-    horizon: Horizon
-    forecast: Forecast
-    status: Status
-    status_reasons: tuple[str, ...]
-    decision: Decision
-    members: tuple[MemberOutcome, ...]
-    bank: Bank
-    plan: CutoffPlan
-    replay: Replay
-    scores: tuple[Score, ...]
-    verdicts: tuple[Verdict, ...]
-    config: EngineConfig
-    wall_s: float
-
-    def score(self, subject: str, metric: str) -> float:
-        """One score's value; NaN when it is not yet known."""
-        found = (s.value for s in self.scores if s.subject == subject and s.metric == metric)
-        return next(found, float("nan"))
 
 
 class ForecastEngine:
@@ -426,42 +245,6 @@ def lay_out(
     everything = build_bank(series, plan.horizon, plan.stride, levels, rows)
     live = everything.cutoffs == plan.live
     return everything.pick(~live), everything.pick(live)
-
-
-def evaluate(
-    series: Series, bank: Bank, replayed: Replay, reference: str
-) -> tuple[list[Score], list[Verdict]]:
-    """Scores over the replayed cutoffs, and each subject against a reference.
-
-    The ensemble is scored on decisions taken with slices of their own, members on the same
-    cutoffs. Without replays nothing is scored: "not yet known".
-    """
-    if not len(replayed.places):
-        return [], []
-    scored = bank.pick(replayed.places)
-    subjects = {name: scored.quantiles[k] for k, name in enumerate(scored.members)}
-    subjects[ENSEMBLE] = replayed.quantiles
-    scores = [
-        score
-        for name, quantiles in subjects.items()
-        for score in score_subject(name, quantiles, scored, series, Sample.PSEUDO_OUT_OF_SAMPLE)
-    ]
-    losses = {name: _losses(scored, quantiles) for name, quantiles in subjects.items()}
-    verdicts = [
-        compare(name, reference, loss, losses[reference], steps=bank.horizon.steps, stride=bank.stride)
-        for name, loss in losses.items()
-        if name != reference
-    ]
-    return scores, verdicts
-
-
-def _losses(bank: Bank, quantiles: Floats) -> Floats:
-    """(R,) mean quantile loss per cutoff over the lead grid, divided by sqrt(h), in the scale."""
-    from horizoncast.metrics import pinball
-
-    leads = bank.leads
-    loss = pinball(bank.actuals[:, leads], quantiles[:, leads], bank.levels).mean(axis=2)
-    return np.asarray((loss / np.sqrt(leads + 1.0)).mean(axis=1))
 
 
 def _broke(run: MemberRun) -> bool:

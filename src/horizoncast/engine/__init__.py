@@ -1,0 +1,25 @@
+"""ForecastEngine: Series -> members -> Bank -> decision -> Forecast.
+
+The public way in from Python::
+
+    engine = ForecastEngine(EngineConfig())
+    result = engine.forecast(series, "30d")
+    result.forecast.interval(0.8)
+"""
+
+from horizoncast.engine.core import ForecastEngine, lay_out
+from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
+from horizoncast.engine.settings import EngineConfig, MemberSetting, default_members
+
+__all__ = [
+    "ENSEMBLE",
+    "EngineConfig",
+    "EngineResult",
+    "ForecastEngine",
+    "MemberOutcome",
+    "MemberSetting",
+    "default_members",
+    "evaluate",
+    "lay_out",
+]
