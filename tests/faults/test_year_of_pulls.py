@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -240,12 +241,18 @@ def moment(day: int) -> np.datetime64:
 
 
 @pytest.fixture(scope="module")
-def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Year]:
-    folder = tmp_path_factory.mktemp("year")
+def year() -> Iterator[Year]:
+    """Kept in memory where there is such a folder: thousands of synced commits cost minutes on a disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield from year_in(Path(folder))
+
+
+def year_in(folder: Path) -> Iterator[Year]:
     provider, clock = Provider(seed=11), Clock()
     reports, received = [], []
     with pytest.MonkeyPatch.context() as patch, Loopback(provider) as server:
-        patch.setattr(os, "fsync", lambda handle: None)  # durability of raw payloads is not the question here
+        patch.setattr(os, "fsync", lambda handle: None)  # durability is not the question here
         target = target_at(server.url)
         jitter = random.Random(3).random
         for day in range(DAYS):
