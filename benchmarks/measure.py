@@ -28,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -222,7 +223,8 @@ def end_leftovers() -> None:
     """End what outlived the command, and say so: its cost would be a matter of chance."""
     left = descendants(os.getpid())
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # ended by itself in the meantime
+            os.kill(pid, signal.SIGKILL)
     print(f"measure: {len(left)} processes outlived the command by {GRACE_S:g} s", file=sys.stderr)
     os._exit(3)
 
