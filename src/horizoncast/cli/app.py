@@ -49,6 +49,9 @@ Members = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; results and errors only.")]
+Store = Annotated[
+    Path | None, typer.Option("--store", help="Folder of the stores; default: the setting data.store.")
+]
 Root = Annotated[
     Path | None, typer.Option("--root", help="Folder that holds config/ and services/; default: here.")
 ]
@@ -189,12 +192,102 @@ def data_check(
     target: Annotated[Path, typer.Argument(help="TOML file of the series.")],
     *,
     as_of: AsOf = None,
+    report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="[FILE.html]", help="Show all there is, or write it as a page."),
+    ] = None,
+    later_overrides: Annotated[
+        bool, typer.Option("--later-overrides", help="Apply overrides made after --as-of, too.")
+    ] = False,
     json: Json = False,
+    store: Store = None,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
 ) -> None:
     """Read a target and say what its checks found; exit code 3 when a finding blocks."""
-    from horizoncast.cli import looking
+    from horizoncast.cli import correcting
+    from horizoncast.cli.options import Common
 
-    looking.data_check(target, as_of, json=json)
+    usual = None if store else Common.of(root=root, config=config, env_file=env_file).store()
+    asked = correcting.Looked(file=target, named=store, usual=usual, later_overrides=later_overrides)
+    correcting.data_check(asked, as_of, report=report, json=json)
+
+
+@data_app.command("override")
+def data_override(
+    target: Annotated[Path, typer.Argument(help="TOML file of the series.")],
+    *,
+    date: Annotated[str | None, typer.Option("--date", metavar="DATE", help="Which observation.")] = None,
+    value: Annotated[float | None, typer.Option("--value", help="What it should have been.")] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Leave the observation out.")] = False,
+    column: Annotated[
+        str | None, typer.Option("--column", help="Name of a covariate; default: the target itself.")
+    ] = None,
+    why: Annotated[str | None, typer.Option("--why", help="The reason, in words.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who says so.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show all, those taken back included.")] = False,
+    revert: Annotated[int | None, typer.Option("--revert", metavar="ID", help="Take one back.")] = None,
+    json: Json = False,
+    store: Store = None,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Correct a bad observation, on the record and reversibly; what the source said stays in the store."""
+    from horizoncast.cli import correcting
+    from horizoncast.cli.options import Common
+
+    folder = store or Common.of(root=root, config=config, env_file=env_file).store()
+    asked = correcting.Asked(
+        date=date, value=value, drop=drop, column=column, why=why, by=by, listed=list_, revert=revert
+    )
+    correcting.override(target, folder, asked, json=json)
+
+
+@data_app.command("pull")
+def data_pull(
+    target: Annotated[
+        Path | None, typer.Argument(help="TOML file of a series; default: those of all services.")
+    ] = None,
+    *,
+    now: Annotated[
+        bool, typer.Option("--now", help="Ask sources again that have answered only a moment ago.")
+    ] = False,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Folder of the store; overrides data.store.")
+    ] = None,
+    json: Json = False,
+    set_: Sets = None,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Fetch what is new into the local store; the only data command that uses the network."""
+    from horizoncast.cli import keeping
+    from horizoncast.cli.options import Common
+
+    sets = [*(set_ or ()), *([] if store is None else [f"data.store={store.absolute()}"])]
+    common = Common.of(sets=sets, root=root, config=config, env_file=env_file)
+    keeping.data_pull(target, common, at_once=now, json=json)
+
+
+@data_app.command("prune")
+def data_prune(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
+    json: Json = False,
+    set_: Sets = None,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Delete what has been kept long enough: raw payloads, vintages, run folders, log records."""
+    from horizoncast.cli import keeping
+    from horizoncast.cli.options import Common
+
+    common = Common.of(sets=set_, root=root, config=config, env_file=env_file)
+    keeping.data_prune(common, dry_run=dry_run, json=json)
 
 
 @target_app.command("new")
@@ -246,7 +339,7 @@ def doctor(*, json: Json = False, root: Root = None, config: Config = None, env_
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code of what happened."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = _completed(sys.argv[1:] if argv is None else argv)
     try:
         app(args=arguments, prog_name="horizoncast")
     except HorizoncastError as error:
@@ -255,6 +348,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001  (the outermost handler)
         _complain(error, debug="--debug" in arguments)
         sys.exit(EXIT_UNEXPECTED)
+
+
+def _completed(arguments: Sequence[str]) -> list[str]:
+    """Arguments with a value for every ``--report``: without a page's name it stands for the terminal."""
+    out: list[str] = []
+    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        out.append(here)
+        if here == "--report" and not after.endswith((".html", ".htm")):
+            out.append("-")
+    return out
 
 
 def _complain(error: Exception, *, debug: bool) -> None:

@@ -28,6 +28,9 @@ from horizoncast.data.vintage_schema import SCHEMA, VERSION
 from horizoncast.errors import SourceError, StoreError
 from horizoncast.series import Floats
 
+_BETWEEN = """seq > 0 AND known_at <= ? AND EXISTS (SELECT 1 FROM vintage w WHERE w.series = vintage.series
+    AND w.date = vintage.date AND w.seq > vintage.seq AND w.known_at <= ?)"""
+
 BUSY_S = 30.0
 _RETRY_S = 0.05
 
@@ -302,6 +305,18 @@ class VintageStore:
     def revisions(self, key: str, column: str) -> list[Vintage]:
         """The values that replaced an earlier one."""
         return [vintage for vintage in self.history(key, column) if vintage.seq > 0]
+
+    def between(self, before: np.datetime64) -> int:
+        """Values known at `before` that lie between the first and the then last one of their date."""
+        with _explained(self.path):
+            query = f"SELECT count(*) FROM vintage WHERE {_BETWEEN}"  # noqa: S608  (a constant)
+            return int(self._db.execute(query, (_seconds(before), _seconds(before))).fetchone()[0])
+
+    def compact(self, before: np.datetime64) -> int:
+        """Drop those values; what was known at `before` and later stays exactly as it is."""
+        with self.writing() as db:
+            query = f"DELETE FROM vintage WHERE {_BETWEEN}"  # noqa: S608  (a constant)
+            return db.execute(query, (_seconds(before), _seconds(before))).rowcount
 
     def attempts(self, key: str | None = None) -> list[Attempt]:
         """How asking went, oldest first; of one source or of all."""

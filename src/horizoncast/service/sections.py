@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from horizoncast.data.http import HttpLimits
 from horizoncast.data.waiting import InputPolicy
 from horizoncast.engine import EngineConfig, MemberSetting
 from horizoncast.ensemble.decision import DecisionConfig
@@ -46,10 +47,28 @@ class RunSettings(Section):
 
 
 class DataSettings(Section):
-    """Where pulled observations and corrections are kept."""
+    """Where pulled observations and corrections are kept, and what pulling may cost."""
 
     store: str = Field(default="store", min_length=1)
     later_overrides: bool = False
+    secrets: str = ""
+    pull_minutes: float = Field(default=10.0, ge=0)
+    budget_s: PositiveFloat = HttpLimits.budget_s
+    connect_s: PositiveFloat = HttpLimits.connect_s
+    read_s: PositiveFloat = HttpLimits.read_s
+    tries: int = Field(default=HttpLimits.tries, ge=1, le=20)
+    max_mb: int = Field(default=HttpLimits.max_bytes >> 20, ge=1, le=1024)
+
+
+class RetentionSettings(Section):
+    """How long things are kept, in days; 0 keeps them for ever."""
+
+    payload_days: int = Field(default=400, ge=0)
+    vintage_days: int = Field(default=0, ge=0)
+    run_days: int = Field(default=1100, ge=0)
+    runs_kept: int = Field(default=60, ge=1)
+    metrics_mb: int = Field(default=64, ge=0)
+    metrics_days: int = Field(default=400, ge=1)
 
 
 class InputSettings(Section):

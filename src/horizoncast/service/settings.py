@@ -49,6 +49,7 @@ from horizoncast.service.sections import (
     DataSettings,
     DecisionSettings,
     InputSettings,
+    RetentionSettings,
     RunSettings,
 )
 
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     target: str = Field(default="config/targets/usdmxn.toml", min_length=1)
     run: RunSettings = Field(default_factory=RunSettings)
     data: DataSettings = Field(default_factory=DataSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     inputs: InputSettings = Field(default_factory=InputSettings)
     decision: DecisionSettings = Field(default_factory=DecisionSettings)
     cadence: CadenceSettings = Field(default_factory=CadenceSettings)
@@ -137,6 +139,11 @@ class Settings(BaseSettings):
         """Where pulled observations and corrections are kept."""
         return self._places.root / Path(self.data.store).expanduser()
 
+    @property
+    def secrets_folder(self) -> Path | None:
+        """Where secrets are kept as files, one each; None where there is no such folder."""
+        return self._places.root / Path(self.data.secrets).expanduser() if self.data.secrets else None
+
     def notes(self) -> tuple[str, ...]:
         """What was asked for and cannot be had; a run records each as an event."""
         hybrid = self.members.get(HYBRID)
@@ -174,10 +181,11 @@ class Settings(BaseSettings):
         return values | {"members": members}
 
     def recorded(self) -> dict[str, Any]:
-        """What a manifest keeps of the settings: all but the folders, which change no number."""
+        """What a manifest keeps: all but folders, pulling and retention, which change no number."""
         values = self.table()
+        del values["retention"]
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
-        data = {key: value for key, value in values["data"].items() if key != "store"}
+        data = {"later_overrides": values["data"]["later_overrides"]}
         target = self._places.short(self.target_path)  # the same wherever the checkout lies
         return {"service": self.service, **values, "target": target, "run": run, "data": data}
 

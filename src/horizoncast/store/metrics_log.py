@@ -116,14 +116,23 @@ class MetricsLog:
         return parse_log(data)
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other writers out while the log is replaced."""
+        with self._opened():
+            yield
+
+    @contextmanager
     def _opened(self) -> Iterator[int]:
-        """The open and locked file."""
-        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            self._lock(handle)
-            yield handle
-        finally:
-            os.close(handle)  # gives the lock back
+        """The open and locked file; opened again when it was replaced while we waited for the lock."""
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._lock(handle)
+                if _is_at(handle, self.path):
+                    yield handle
+                    return
+            finally:
+                os.close(handle)  # gives the lock back
 
     def _lock(self, handle: int) -> None:
         deadline = time.monotonic() + self.timeout_s
@@ -156,6 +165,14 @@ def parse_log(data: bytes) -> LogContents:
         except (ValueError, StoreError) as error:
             problems.append(BadLine(line=number, reason=str(error)))
     return LogContents(records=tuple(kept.values()), problems=tuple(problems))
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file still is the one under its name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _append_whole(handle: int, data: bytes) -> None:
