@@ -1,4 +1,4 @@
-"""`data check`, `target new`, `config explain` and `doctor`: commands that compute no forecast."""
+"""`target new`, `config explain` and `doctor`: commands that compute no forecast."""
 
 from __future__ import annotations
 
@@ -9,37 +9,9 @@ from pathlib import Path
 
 import typer
 
-from horizoncast.cli.options import Common, parse_date
+from horizoncast.cli.options import Common
 from horizoncast.cli.screen import Screen, print_json
-from horizoncast.errors import CheckError, ConfigError
-
-
-def data_check(target: Path, as_of: str | None, *, json: bool) -> None:
-    """Show what the checks of a target find."""
-    from horizoncast.data.load import check_target
-    from horizoncast.data.target_file import read_target
-
-    report = check_target(read_target(target), as_of=parse_date(as_of, "--as-of"))
-    if json:
-        print_json(report)
-    else:
-        screen = Screen(as_json=False, quiet=False)
-        days = f"{_day(report.first)} to {_day(report.last)}"
-        rows = [
-            ("source", report.place),
-            ("rows", str(report.rows)),
-            (
-                "sessions",
-                f"{report.observed} observed, {report.filled} filled, {report.absent} left out; {days}",
-            ),
-            ("age", f"{report.stale} sessions"),
-            ("scale", f"{report.scale or 'not chosen'} {report.scale_reason}"),
-            *((f"{f.severity}", f"[{f.code}] {f.message}") for f in report.findings),
-            ("verdict", "blocked" if report.errors else "fit to be forecast"),
-        ]
-        screen.rows(report.target, rows)
-    if report.errors:
-        raise typer.Exit(CheckError.exit_code)
+from horizoncast.errors import ConfigError
 
 
 def target_new(file: Path, out: Path | None) -> None:
@@ -89,7 +61,3 @@ def doctor(common: Common, *, json: bool) -> None:
 
 def _value(value: object) -> str:
     return value if isinstance(value, str) else json_package.dumps(value)
-
-
-def _day(date: object) -> str:
-    return "none" if date is None else str(date)[:16].removesuffix("T00:00")

@@ -72,6 +72,10 @@ class Common:
         """Where settings are read from."""
         return find_places(self.root, config=self.config, env_file=self.env_file)
 
+    def store(self) -> Path:
+        """Folder of the stores, as the first service has it: all of them share one."""
+        return self.settings(self.places().services()[0]).store_folder
+
     def settings(self, service: str) -> Settings:
         """The settings of one service."""
         return load_settings(

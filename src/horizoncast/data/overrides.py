@@ -70,8 +70,8 @@ class Override:
     @property
     def text(self) -> str:
         """The correction in words."""
-        new = "dropped" if self.value is None else f"{self.value:g}"
-        old = "nothing" if self.before is None else f"{self.before:g}"
+        new = "dropped" if self.value is None else f"{self.value:.10g}"
+        old = "nothing" if self.before is None else f"{self.before:.10g}"
         return (
             f"override {self.id} of {self.column}, {day_text(self.date)}: {old} -> {new}, "
             f"by {self.by} on {day_text(self.at.astype('datetime64[D]').astype('datetime64[s]'))}: {self.why}"
@@ -331,7 +331,7 @@ def _said(rows: Rows, hit: Bools, at: int, override: Override) -> Finding:
     if now is not None and now == override.value:
         code, note = "override_redundant", "; the source says the same now, revert it"
     elif now != override.before:
-        said = "nothing" if now is None else f"{now:g}"
+        said = "nothing" if now is None else f"{now:.10g}"
         code, note = "override_outdated", f"; the source has changed it to {said} since, look again"
     message = f"{rows.place}: {override.text}{note}"
     return Finding(code=code, severity=Severity.WARNING, message=message)

@@ -167,7 +167,7 @@ def _late(last: np.datetime64, behind: int, policy: InputPolicy, late: str) -> F
 
 
 def _behind(last: np.datetime64, calendar: Calendar, until: np.datetime64, *, whole: bool) -> int:
-    """Sessions from `last` to `until`, negative when `last` is later; `whole` counts the session of `until`."""
+    """Sessions from `last` to `until`, that of `until` when `whole`; negative when `last` is later."""
     if calendar.kind is CalendarKind.BUSINESS:
         end = until if whole else until - np.timedelta64(1, "D")
         if last <= end:
