@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from horizoncast.data.pull import Outcome
 from horizoncast.data.vintages import VintageStore, store_path
 from horizoncast.errors import ConfigError
+from horizoncast.service.folders import find_places
 from horizoncast.service.pulling import PullClock, events_of, pull_all, targets_of, variables
-from horizoncast.service.settings import Settings, load_settings
+from horizoncast.service.settings import Settings, load_keeping, load_settings
 from horizoncast.store.metrics_log import MetricsLog
 from loopback import Clock, Loopback, Reply
 
@@ -93,6 +96,26 @@ def test_services_that_share_a_target_pull_it_once(tmp_path: Path) -> None:
     assert [path for path, _ in targets_of(services)] == [tmp_path / "config/targets/usdmxn.toml"]
     other = settings_at(tmp_path, target="other.toml")
     assert [path.name for path, _ in targets_of([other, *services])] == ["other.toml", "usdmxn.toml"]
+
+
+def test_pulling_imports_no_member_and_knows_its_settings(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from horizoncast.service import pulling, settings; "
+        "from horizoncast.service.folders import find_places; "
+        f"settings.load_keeping('forecaster_7d', find_places(Path({str(tmp_path)!r})), environ={{}}); "
+        "print([m for m in ('scipy', 'pandas', 'statsmodels', 'arch', 'sklearn') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+    places = find_places(tmp_path)
+    given = {"data.budget_s": "7", "retention.run_days": "3", "horizon": "15d"}
+    light = load_keeping("forecaster_7d", places, overrides=given, environ={})
+    full = load_settings("forecaster_7d", root=tmp_path, overrides=given, environ={})
+    assert (light.data, light.retention, light.run) == (full.data, full.retention, full.run)
+    assert (light.store_folder, light.target_path) == (full.store_folder, full.target_path)
+    for wrong, words in (("dta.store", "did you mean data"), ("data.stor", "did you mean store")):
+        with pytest.raises(ConfigError, match=words):
+            load_keeping("forecaster_7d", places, overrides={wrong: "x"}, environ={})
 
 
 def test_pulling_is_no_part_of_a_runs_identity(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from horizoncast.data.pull import SourceReport
     from horizoncast.service.pulling import PullResult
     from horizoncast.service.retention import PruneItem
-    from horizoncast.service.settings import Settings
+    from horizoncast.service.settings import KeepingSettings
 
 _MB = 1 << 20
 
@@ -55,8 +55,11 @@ def data_prune(common: Common, *, dry_run: bool, json: bool) -> None:
     screen.out.print(_prune_line(items, dry_run=dry_run))
 
 
-def _services(common: Common) -> list[Settings]:
-    return [common.settings(name) for name in common.places().services()]
+def _services(common: Common) -> list[KeepingSettings]:
+    from horizoncast.service.settings import load_keeping
+
+    places = common.places()
+    return [load_keeping(name, places, overrides=common.overrides) for name in places.services()]
 
 
 def _prune_line(items: Sequence[PruneItem], *, dry_run: bool) -> str:

@@ -18,7 +18,7 @@ from horizoncast.data.pull import PullReport, pull_target
 from horizoncast.data.secrets import Secrets
 from horizoncast.data.target_file import read_target
 from horizoncast.errors import HorizoncastError
-from horizoncast.service.settings import Settings
+from horizoncast.service.settings import KeepingSettings
 from horizoncast.store.log_records import event_record
 from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.records import EventRecord
@@ -69,7 +69,7 @@ class PullClock:
 
 
 def pull_all(
-    targets: Sequence[tuple[Path, Settings]],
+    targets: Sequence[tuple[Path, KeepingSettings]],
     environ: Mapping[str, str],
     *,
     at_once: bool = False,
@@ -91,14 +91,14 @@ def pull_all(
     return [_pull_one(path, settings, environ, at_once, clock or PullClock()) for path, settings in targets]
 
 
-def targets_of(services: Sequence[Settings]) -> list[tuple[Path, Settings]]:
+def targets_of(services: Sequence[KeepingSettings]) -> list[tuple[Path, KeepingSettings]]:
     """The targets of services, each once per store."""
     found = {(s.target_path.resolve(), s.store_folder.resolve()): s for s in reversed(services)}
     return [(path, settings) for (path, _), settings in reversed(found.items())]
 
 
 def _pull_one(
-    path: Path, settings: Settings, environ: Mapping[str, str], at_once: bool, clock: PullClock
+    path: Path, settings: KeepingSettings, environ: Mapping[str, str], at_once: bool, clock: PullClock
 ) -> PullResult:
     wanted = settings.data
     limits = HttpLimits(
@@ -128,7 +128,7 @@ def _pull_one(
     return result
 
 
-def variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+def variables(settings: KeepingSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """Where secrets are looked up: the environment, then the global ``.env``."""
     from dotenv import dotenv_values
 
@@ -137,7 +137,7 @@ def variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value} | dict(environ)
 
 
-def _note(settings: Settings, result: PullResult, now: np.datetime64) -> None:
+def _note(settings: KeepingSettings, result: PullResult, now: np.datetime64) -> None:
     """Leave failures and revisions in the log of all services."""
     name = result.path.stem if result.report is None else result.report.target
     at = datetime.fromtimestamp(int(now.astype("datetime64[s]").astype(np.int64)), tz=UTC)

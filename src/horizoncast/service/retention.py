@@ -22,7 +22,7 @@ from horizoncast.data.payloads import FOLDER as PAYLOADS
 from horizoncast.data.vintages import VintageStore
 from horizoncast.errors import StoreError
 from horizoncast.service.pulling import METRICS
-from horizoncast.service.settings import Settings
+from horizoncast.service.settings import KeepingSettings
 from horizoncast.store.atomic import write_atomic
 from horizoncast.store.log_rotation import archives_of, log_archive, rotate_log
 from horizoncast.store.results import LATEST, MANIFEST, STAGING
@@ -58,7 +58,7 @@ class PruneItem:
     reason: str
 
 
-def plan_prune(services: Sequence[Settings], now: datetime) -> tuple[PruneItem, ...]:
+def plan_prune(services: Sequence[KeepingSettings], now: datetime) -> tuple[PruneItem, ...]:
     """Everything that the settings' retention lets go; nothing is changed.
 
     Parameters
@@ -81,7 +81,7 @@ def plan_prune(services: Sequence[Settings], now: datetime) -> tuple[PruneItem, 
     return tuple(items)
 
 
-def apply_prune(items: Sequence[PruneItem], services: Sequence[Settings], now: datetime) -> None:
+def apply_prune(items: Sequence[PruneItem], services: Sequence[KeepingSettings], now: datetime) -> None:
     """Delete what was planned.
 
     Raises

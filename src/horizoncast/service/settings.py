@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
@@ -54,22 +54,18 @@ from horizoncast.service.sections import (
 )
 
 CLASS_DEFAULTS = "class default"
+KindT = TypeVar("KindT", bound="KeepingSettings")
 
 
-class Settings(BaseSettings):
-    """Everything one service is told; made by `load_settings`."""
+class KeepingSettings(BaseSettings):
+    """What pulling and pruning are told; made by `load_keeping`, which imports no member."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    horizon: str = "30d"
     target: str = Field(default="config/targets/usdmxn.toml", min_length=1)
     run: RunSettings = Field(default_factory=RunSettings)
     data: DataSettings = Field(default_factory=DataSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
-    inputs: InputSettings = Field(default_factory=InputSettings)
-    decision: DecisionSettings = Field(default_factory=DecisionSettings)
-    cadence: CadenceSettings = Field(default_factory=CadenceSettings)
-    members: dict[str, MemberSettings] = Field(default_factory=dict)
 
     _service: str = PrivateAttr(default="")
     _places: Places = PrivateAttr(default_factory=find_places)
@@ -90,19 +86,6 @@ class Settings(BaseSettings):
             return (init_settings,)
         layers = given["layers"]
         return tuple(InitSettingsSource(settings_cls, init_kwargs=layer.values) for layer in reversed(layers))
-
-    @field_validator("horizon", mode="before")
-    @classmethod
-    def _is_horizon(cls, value: object) -> str:
-        try:
-            return Horizon.parse(str(value)).name
-        except ConfigError as error:
-            raise ValueError(f"allowed: {error.allowed}") from error
-
-    @field_validator("members", mode="before")
-    @classmethod
-    def _read_members(cls, tables: object) -> dict[str, MemberSettings]:
-        return read_members(tables)
 
     @property
     def service(self) -> str:
@@ -144,6 +127,31 @@ class Settings(BaseSettings):
         """Where secrets are kept as files, one each; None where there is no such folder."""
         return self._places.root / Path(self.data.secrets).expanduser() if self.data.secrets else None
 
+
+class Settings(KeepingSettings):
+    """Everything one service is told; made by `load_settings`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    horizon: str = "30d"
+    inputs: InputSettings = Field(default_factory=InputSettings)
+    decision: DecisionSettings = Field(default_factory=DecisionSettings)
+    cadence: CadenceSettings = Field(default_factory=CadenceSettings)
+    members: dict[str, MemberSettings] = Field(default_factory=dict)
+
+    @field_validator("horizon", mode="before")
+    @classmethod
+    def _is_horizon(cls, value: object) -> str:
+        try:
+            return Horizon.parse(str(value)).name
+        except ConfigError as error:
+            raise ValueError(f"allowed: {error.allowed}") from error
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _read_members(cls, tables: object) -> dict[str, MemberSettings]:
+        return read_members(tables)
+
     def notes(self) -> tuple[str, ...]:
         """What was asked for and cannot be had; a run records each as an event."""
         hybrid = self.members.get(HYBRID)
@@ -172,7 +180,7 @@ class Settings(BaseSettings):
 
     def table(self) -> dict[str, Any]:
         """All settings as nested tables of plain values, a member's own fields beside the common ones."""
-        values = self.model_dump(mode="json", exclude={"members"})
+        values = {"horizon": self.horizon} | self.model_dump(mode="json", exclude={"members"})
         members = {}
         for name, member in self.members.items():
             common = member.model_dump(mode="json", exclude={"config"})
@@ -227,16 +235,47 @@ def load_settings(
     places = find_places(root, config=config, env_file=env_file)
     places.require_service(service)
     layers = read_layers(service, places, os.environ if environ is None else environ, overrides or {})
-    settings = _validated(layers)
+    settings = _validated(layers, Settings)
+    settings._service, settings._places, settings._layers = service, places, layers
+    return settings
+
+
+def load_keeping(
+    service: str,
+    places: Places,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> KeepingSettings:
+    """Read what pulling and pruning are told: the same layers, without the tables of runs and members.
+
+    Raises
+    ------
+    ConfigError
+        As `load_settings`; what only a run is told is left for the run to judge.
+    """
+    places.require_service(service)
+    variables = os.environ if environ is None else environ
+    layers = read_layers(service, places, variables, overrides or {}, members=False)
+    for layer in layers:
+        for key in layer.values:
+            if key not in Settings.model_fields:
+                raise _located(UnknownNameError.of("setting", key, Settings.model_fields), key, layers)
+    settings = _validated(layers, KeepingSettings)
     settings._service, settings._places, settings._layers = service, places, layers
     return settings
 
 
 def read_layers(
-    service: str, places: Places, environ: Mapping[str, str], overrides: Mapping[str, str]
+    service: str,
+    places: Places,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str],
+    *,
+    members: bool = True,
 ) -> tuple[Layer, ...]:
-    """All layers of a service, weakest first."""
-    defaults = {"members": {name: default_table(name) for name in known_members()}}
+    """All layers of a service, weakest first; with the members' defaults, which takes importing them."""
+    defaults = {"members": {name: default_table(name) for name in known_members()}} if members else {}
     layers = [Layer(name=CLASS_DEFAULTS, values=defaults)]
     base, own = places.base_file(), places.service_file(service)
     if base is not None:
@@ -253,10 +292,10 @@ def read_layers(
     return (*layers, variables_layer(environ, "environment"), overrides_layer(overrides))
 
 
-def _validated(layers: tuple[Layer, ...]) -> Settings:
+def _validated(layers: tuple[Layer, ...], kind: type[KindT]) -> KindT:
     given: dict[str, Any] = {"layers": layers}
     try:
-        return Settings(**given)
+        return kind(**given)
     except BadSettingError as error:
         raise _located(error.error, error.key, layers) from error
     except ValidationError as error:
