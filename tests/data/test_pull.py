@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from horizoncast.data.feeds import parse_payload
+from horizoncast.data import pull as pull_module
+from horizoncast.data.feeds import Delivery, parse_payload
 from horizoncast.data.http import HttpClient, HttpLimits
 from horizoncast.data.load import load_series
 from horizoncast.data.payloads import payload_folder, read_payload
@@ -183,6 +184,30 @@ def test_an_answer_that_cannot_be_read_changes_nothing(
     assert stored(tmp_path) == {"2024-07-29": 7.0}
 
 
+def test_rows_and_the_note_that_they_were_read_go_in_together(
+    world: World, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between the two: nothing of the year is there, and the next pull asks for it again."""
+    target = target_of(f'type="mindicador"\nbase_url="{server.url}/api"\nsince="2023-06-01"')
+    world.routes["/api/dolar/2024"] = mindicador([("2024-07-31", 951.0)])
+    world.routes["/api/dolar/2023"] = mindicador([("2023-01-03", 855.86)])
+    write = pull_module.write_delivery
+
+    def stopped(store: VintageStore, key: str, number: int, delivery: Delivery) -> None:
+        if delivery.part == "2023":
+            raise KeyboardInterrupt
+        write(store, key, number, delivery)
+
+    monkeypatch.setattr(pull_module, "write_delivery", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pull(target, tmp_path)
+    monkeypatch.undo()
+    assert stored(tmp_path, column="valor") == {"2024-07-31": 951.0}
+    report = pull(target, tmp_path, now=NOW + DAY).sources[0]
+    assert (report.late, report.unchanged) == (1, 1)
+    assert [a.path[-4:] for a in server.asked] == ["2024", "2023", "2024", "2023"]
+
+
 def test_one_date_with_two_values_is_named_and_left_out(
     world: World, server: Loopback, tmp_path: Path
 ) -> None:
@@ -268,7 +293,7 @@ def archive(text: str) -> Reply:
 
 
 def test_ecb_history_first_then_the_file_of_the_day(world: World, server: Loopback, tmp_path: Path) -> None:
-    hist = "Date,USD,MXN,\n2024-07-31,1.08,20.0,\n2024-07-30,1.0,N/A,\n2024-07-29,1.25,20.0,\n"
+    hist = "Date,USD,MXN,\n2024-08-01,1.0,20.0,\n2024-07-31,1.08,20.0,\n2024-07-30,1.0,N/A,\n2024-07-29,1.25,20.0,\n"
     world.routes["/e/eurofxref-hist.zip"] = archive(hist)
     world.routes["/e/eurofxref.zip"] = archive("Date, USD, MXN, \n02 August 2024, 1.25, 21.0, \n")
     target = target_of(
@@ -277,15 +302,19 @@ def test_ecb_history_first_then_the_file_of_the_day(world: World, server: Loopba
     )
     pull(target, tmp_path)
     assert [a.path for a in server.asked] == ["/e/eurofxref-hist.zip"]  # one answer for both sources
-    assert stored(tmp_path, column="USDMXN") == {"2024-07-29": 16.0, "2024-07-31": 20.0 / 1.08}
+    rates = stored(tmp_path, column="USDMXN")
+    assert rates == {"2024-07-29": 16.0, "2024-07-31": 20.0 / 1.08, "2024-08-01": 20.0}
     assert stored(tmp_path, "covariate:eur", "EURUSD")["2024-07-30"] == 1.0
     server.asked.clear()
     pull(target, tmp_path, now=np.datetime64("2024-08-02T20:00:00"))
     assert [a.path for a in server.asked] == ["/e/eurofxref.zip"]
     assert stored(tmp_path, column="USDMXN")["2024-08-02"] == 21.0 / 1.25
     server.asked.clear()
-    pull(target, tmp_path, now=np.datetime64("2024-08-12T20:00:00"))
-    assert [a.path for a in server.asked] == ["/e/eurofxref-hist.zip"]  # days in between were missed
+    pull(target, tmp_path, now=np.datetime64("2024-08-05T20:00:00"))  # Monday after Friday
+    assert [a.path for a in server.asked] == ["/e/eurofxref.zip"]
+    server.asked.clear()
+    pull(target, tmp_path, now=np.datetime64("2024-08-06T20:00:00"))  # Monday's rate was missed
+    assert [a.path for a in server.asked] == ["/e/eurofxref-hist.zip"]
     world.routes["/e/eurofxref.zip"] = world.routes["/e/eurofxref-hist.zip"] = Reply(
         b"PK\x03\x04broken", kind=""
     )

@@ -30,9 +30,6 @@ from horizoncast.errors import SourceError
 ALL = "all"
 """The part of a source that is not asked for year by year."""
 
-_ECB_GAP = np.timedelta64(4, "D")
-"""The ECB's file of the day is enough when no more than a weekend lies between."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -48,6 +45,8 @@ class Question:
         First date to ask for now: somewhat before the newest known one, or `since`.
     now
         Moment of the pull, UTC.
+    newest
+        Date up to which all columns are known; None when one has nothing.
     fresh
         Parts (years, or ``all``) that were read in full and need not be again.
     files
@@ -63,6 +62,7 @@ class Question:
     since: np.datetime64
     start: np.datetime64
     now: np.datetime64
+    newest: np.datetime64 | None
     fresh: Collection[str]
     files: Collection[tuple[str, str]]
     utc: bool
@@ -150,17 +150,16 @@ def deliveries(question: Question, asker: Asker, budget: Budget) -> Iterator[Del
 
 
 def _template(question: Question) -> str:
-    """The URL template; the ECB's history stands in for its file of the day after a gap."""
+    """The URL template; the ECB's history stands in for its file of the day when more is missing."""
     feed = question.feed
     daily = preset_of(SourceType.ECB_DAILY).url
     if question.source.type is not SourceType.ECB_DAILY or feed.url != daily:
         return feed.url
-    recent = ALL in question.fresh and question.now - question.start <= _recheck(question) + _ECB_GAP
-    return daily if recent else preset_of(SourceType.ECB_HIST).url
-
-
-def _recheck(question: Question) -> np.timedelta64:
-    return np.timedelta64(question.feed.recheck_days or 0, "D")
+    missing = np.inf
+    if ALL in question.fresh and question.newest is not None:
+        last, today = (moment.astype("datetime64[D]") for moment in (question.newest, question.now))
+        missing = float(np.busday_count(last, today))
+    return daily if missing <= 1 else preset_of(SourceType.ECB_HIST).url
 
 
 def _years(question: Question, asker: Asker, budget: Budget) -> Iterator[Delivery]:
@@ -312,6 +311,7 @@ def parse_payload(source: Source, columns: Sequence[str], data: bytes, *, utc: b
         since=moment,
         start=moment,
         now=moment,
+        newest=None,
         fresh=(),
         files=(),
         utc=utc,

@@ -238,11 +238,12 @@ class _Puller:
         known = newest is not None and (ALL in fresh or feed.asks_by("year"))
         start = max(since, newest - recheck * _DAY) if known and newest is not None else since
         return Question(
-            source=replace(item.source, feed=replace(feed, recheck_days=recheck)),
+            source=item.source,
             columns=item.columns,
             since=since,
             start=start,
             now=self.now,
+            newest=newest,
             fresh=fresh,
             files=state.files,
             utc=self.target.calendar.kind is CalendarKind.INTRADAY,
