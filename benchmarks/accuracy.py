@@ -39,7 +39,7 @@ from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
-from horizoncast.validation.splitter import CutoffPlan, matured_rows, minimum_training, plan_cutoffs
+from horizoncast.validation.splitter import CutoffPlan, matured_rows
 
 WRITTEN_LEVELS = (0.025, *DECILES, 0.975)
 
@@ -66,8 +66,9 @@ class Row:
 def cutoff_plan(cell: Cell, series: Series) -> CutoffPlan:
     """Cutoffs that are scored, and before them those that fill their slices."""
     horizon = Horizon(steps=cell.steps)
-    short = plan_cutoffs(series, horizon)
-    rows = matured_rows(series, horizon, short.stride, minimum_training(series, horizon))
+    engine = ForecastEngine(engine_config(cell.steps))
+    short = engine.plan(series, horizon)
+    rows = matured_rows(series, horizon, short.stride, engine.min_train(series, horizon))
     dates = series.dates[rows]
     if cell.last is not None:
         dates = dates[dates < cell.last]

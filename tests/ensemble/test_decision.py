@@ -288,18 +288,24 @@ def test_the_numbers_of_a_decision_by_hand() -> None:
     np.testing.assert_allclose(list(decision.weights.values()), weights)
 
     combined = np.tensordot(weights, bank.quantiles, axes=1)
-    p = (combined[:, leads - 1, 9] - middle[0]) / np.sqrt(leads)
-    r = (actual - middle[0]) / np.sqrt(leads)
-    kappa = (p * r).sum() / ((p**2).sum() + 30 / 5 * (r**2).mean() / 0.25**2)
+    p = ((middle[1:] - middle[0]) / np.sqrt(leads)).reshape(2, -1)
+    r = ((actual - middle[0]) / np.sqrt(leads)).ravel()
+    share = weights[1:] / weights[1:].sum()
+    slopes = np.linalg.solve(p @ p.T + np.diag(30 / 5 * (r**2).mean() / (0.5**2 * share)), p @ r)
+    np.testing.assert_allclose(list(decision.slopes.values()), [0.0, *slopes])
+    kappa = slopes.sum()
     assert decision.kappa == pytest.approx(kappa)
-    assert 0.0 < kappa < 1.0
+    assert (slopes > 0).all()
+    assert kappa < 1.0
 
-    shifted = combined + ((kappa - 1) * (combined[..., 9] - bank.median[0]))[..., None]
+    wanted = bank.median[0] + np.tensordot(slopes, bank.median[1:] - bank.median[0], axes=1)
+    shifted = combined + (wanted - combined[..., 9])[..., None]
     low, centre, high = (shifted[..., bank.level_index(t)] for t in CALIBRATION_LEVELS)
     gap = bank.actuals - centre
     f = np.quantile(np.where(gap >= 0, gap / (high - centre), -gap / (centre - low)), 0.8)
     n_eff = 40 * 5 / 30
-    assert decision.width == pytest.approx(np.exp(n_eff / (n_eff + 10) * np.log(f)))
+    shrink = 10 + 30 * (1 - kappa)
+    assert decision.width == pytest.approx(np.exp(n_eff / (n_eff + shrink) * np.log(f)))
     assert decision.width != pytest.approx(1.0, abs=0.01)
 
     published = apply(decision, bank, 3).quantiles

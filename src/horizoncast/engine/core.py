@@ -30,7 +30,7 @@ from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import MemberRun, Progress, run_members
-from horizoncast.validation.splitter import CutoffPlan, plan_cutoffs
+from horizoncast.validation.splitter import CutoffPlan, minimum_training, plan_cutoffs
 
 
 class ForecastEngine:
@@ -69,13 +69,7 @@ class ForecastEngine:
         """
         started = time.monotonic()
         span = horizon if isinstance(horizon, Horizon) else Horizon.parse(horizon)
-        plan = plan_cutoffs(
-            series,
-            span,
-            windows=self.config.decision.newest,
-            replays=self.config.replays,
-            min_train=self.config.min_train,
-        )
+        plan = self.plan(series, span)
         runs = self._run(series, plan, progress)
         bank, live = lay_out(series, plan, runs, self.config.levels)
         states = self._states()
@@ -101,6 +95,23 @@ class ForecastEngine:
             config=self.config,
             wall_s=time.monotonic() - started,
         )
+
+    def plan(self, series: Series, horizon: Horizon) -> CutoffPlan:
+        """Stride and cutoffs of a run."""
+        return plan_cutoffs(
+            series,
+            horizon,
+            windows=self.config.decision.newest,
+            replays=self.config.replays,
+            min_train=self.min_train(series, horizon),
+        )
+
+    def min_train(self, series: Series, horizon: Horizon) -> int:
+        """Sessions before the first validation cutoff: the setting, or enough for every member."""
+        if self.config.min_train is not None:
+            return self.config.min_train
+        needed = max(_resolved(setting).min_train for setting in self._settings())
+        return minimum_training(series, horizon, needed)
 
     def fill(
         self, series: Series, plan: CutoffPlan, *, progress: Progress | None = None

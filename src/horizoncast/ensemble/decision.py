@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.ensemble.combine import COMBINATIONS
-from horizoncast.ensemble.skill import prior_for, shrink, skill_factor
+from horizoncast.ensemble.skill import prior_for, shifted, skill_slopes
 from horizoncast.ensemble.weights import RULE_NAMES, Errors, cap_weights, path_errors, weights_by
 from horizoncast.errors import BankError, ConfigError, UnknownNameError
 from horizoncast.forecast import Flag
@@ -91,6 +91,8 @@ class MemberWeight:
         Its share of the ensemble; 0 in shadow.
     would_be_weight
         The share it would carry if it were on (its own weight when it is).
+    slope
+        How far the published median follows it away from the best naive, 0 to 1.
     rmse
         Path RMSE on the slice, in the scale; NaN when dropped. Basis of the weight, not a score.
     relative
@@ -105,6 +107,7 @@ class MemberWeight:
     state: MemberState
     weight: float
     would_be_weight: float
+    slope: float = 0.0
     rmse: float
     relative: float
     windows: int
@@ -122,7 +125,7 @@ class Decision:
     best_naive
         The reference the median is shrunk toward.
     kappa
-        Skill factor, 0 (ship the naive's median) to 1 (ship the combination's).
+        Skill factor, the sum of the slopes: 0 ships the naive's median, 1 the members'.
     width
         Pooled width factor.
     windows, n_eff
@@ -148,6 +151,11 @@ class Decision:
     def weights(self) -> dict[str, float]:
         """Weight by member, zeros included."""
         return {m.name: m.weight for m in self.members}
+
+    @property
+    def slopes(self) -> dict[str, float]:
+        """Slope by member, zeros included."""
+        return {m.name: m.slope for m in self.members}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,10 +193,15 @@ def decide(bank: Bank, states: Mapping[str, MemberState], config: DecisionConfig
     errors = path_errors(bank, naive)
     rows = _weigh(bank, errors, states, config, naive)
     weights = np.array([row.weight for row in rows])
-    combined = combine_rows(bank, weights, config)
-    kappa = _skill(bank, combined, naive, config) if config.shrink else 1.0
-    width = _width(bank, combined, naive, kappa) if config.calibrate else 1.0
-    return _decision(bank, rows, naive, config, kappa=kappa, width=width)
+    if config.shrink:
+        slopes = _slopes(bank, weights, naive, config)
+        rows = [replace(row, slope=float(slope)) for row, slope in zip(rows, slopes, strict=True)]
+    decision = _decision(bank, rows, naive, config, width=1.0)
+    if not config.calibrate or bank.windows == 0:
+        return decision
+    centred = _centred_rows(bank, decision)
+    z = standardised_misses(bank.actuals, centred, bank.levels)
+    return replace(decision, width=width_factor(z, bank.n_eff, decision.kappa))
 
 
 def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
@@ -218,9 +231,9 @@ def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
         weights[reference] = 1.0
     weights = weights / weights.sum()
     out = COMBINATIONS[decision.config.combination](live.quantiles[:, at], weights, live.levels)
-    if reference is not None:
-        middle = live.level_index(0.5)
-        out = shrink(out, out[:, middle], live.quantiles[reference, at, :, middle], decision.kappa)
+    if reference is not None and decision.config.shrink:
+        wanted = _wanted_median(live.median[:, at], reference, _slopes_here(decision, live.members, answered))
+        out = shifted(out, out[:, live.level_index(0.5)], wanted)
     out = widen(out, live.levels, decision.width)
     if live.nonnegative and live.scale is Scale.LEVEL and (out < 0).any():
         out = np.maximum(out, 0.0)
@@ -313,20 +326,55 @@ def _reason(name: str, state: MemberState, errors: Errors, naive: str, weight: f
     return "error too far above the best member's"
 
 
-def _skill(bank: Bank, combined: Floats, naive: str, config: DecisionConfig) -> float:
+def _slopes(bank: Bank, weights: Floats, naive: str, config: DecisionConfig) -> Floats:
+    """Slope of every member of the slice, (K,); only members with weight have one."""
     leads = bank.leads
     root = np.sqrt(leads + 1.0)
-    base = bank.median[bank.member_index(naive)][:, leads]
-    predicted = (combined[:, leads, bank.level_index(0.5)] - base) / root
-    realised = (bank.actuals[:, leads] - base) / root
-    prior = prior_for(bank.horizon, bank.scale, naive) if config.prior is None else config.prior
-    return skill_factor(predicted, realised, horizon=bank.horizon, stride=bank.stride, prior=prior)
+    reference = bank.member_index(naive)
+    base = bank.median[reference][:, leads]
+    followed = np.flatnonzero((weights > 0) & (np.arange(len(weights)) != reference))
+    slopes = np.zeros(len(weights))
+    if len(followed):
+        slopes[followed] = skill_slopes(
+            (bank.median[followed][:, :, leads] - base) / root,
+            (bank.actuals[:, leads] - base) / root,
+            weights[followed],
+            horizon=bank.horizon,
+            stride=bank.stride,
+            prior=prior_for(bank.horizon, bank.scale, naive) if config.prior is None else config.prior,
+        )
+    return slopes
 
 
-def _width(bank: Bank, combined: Floats, naive: str, kappa: float) -> float:
-    base = bank.median[bank.member_index(naive)]
-    shrunk = shrink(combined, combined[..., bank.level_index(0.5)], base, kappa)
-    return width_factor(standardised_misses(bank.actuals, shrunk, bank.levels), bank.n_eff)
+def _slopes_here(decision: Decision, members: tuple[str, ...], answered: npt.NDArray[np.bool_]) -> Floats:
+    """Slopes of the members that answered a cutoff, (K,), scaled to the decision's skill factor."""
+    slopes = np.array([decision.slopes.get(name, 0.0) for name in members])
+    here = np.where(answered, slopes, 0.0)
+    return here * (slopes.sum() / here.sum()) if here.sum() > 0 else here
+
+
+def _wanted_median(medians: Floats, reference: int, slopes: Floats) -> Floats:
+    """``b + sum_k beta_k (median_k - b)``, (K, H) to (H,); members of slope 0 may hold NaN."""
+    base = medians[reference]
+    used = slopes > 0
+    return np.asarray(base + slopes[used] @ (medians[used] - base))
+
+
+def _centred_rows(bank: Bank, decision: Decision) -> Floats:
+    """Combined and shifted quantiles of every cutoff of the slice, (W, H, Q), before widening."""
+    weights = np.array([row.weight for row in decision.members])
+    combined = combine_rows(bank, weights, decision.config)
+    if not decision.config.shrink:
+        return combined
+    reference = bank.member_index(decision.best_naive)
+    answered = bank.answered
+    wanted = np.stack(
+        [
+            _wanted_median(bank.median[:, w], reference, _slopes_here(decision, bank.members, answered[:, w]))
+            for w in range(bank.windows)
+        ]
+    )
+    return shifted(combined, combined[..., bank.level_index(0.5)], wanted)
 
 
 def _undecided(
@@ -349,18 +397,18 @@ def _undecided(
         )
         for k, name in enumerate(bank.members)
     ]
-    decision = _decision(bank, rows, naive, config, kappa=0.0, width=1.0)
+    decision = _decision(bank, rows, naive, config, width=1.0)
     return replace(decision, flags=(Flag.FEW_WINDOWS,))
 
 
 def _decision(
-    bank: Bank, rows: list[MemberWeight], naive: str, config: DecisionConfig, *, kappa: float, width: float
+    bank: Bank, rows: list[MemberWeight], naive: str, config: DecisionConfig, *, width: float
 ) -> Decision:
     first, last = (bank.cutoffs[0], bank.cutoffs[-1]) if bank.windows else (None, None)
     return Decision(
         members=tuple(rows),
         best_naive=naive,
-        kappa=kappa,
+        kappa=sum(row.slope for row in rows) if config.shrink else 1.0,
         width=width,
         windows=bank.windows,
         n_eff=bank.n_eff,

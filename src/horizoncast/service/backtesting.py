@@ -31,7 +31,7 @@ from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import Progress
 from horizoncast.validation.scoring import score_subject
 from horizoncast.validation.significance import Verdict
-from horizoncast.validation.splitter import CutoffPlan, matured_rows, minimum_training, plan_cutoffs
+from horizoncast.validation.splitter import CutoffPlan, matured_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -130,12 +130,9 @@ def backtest_plan(series: Series, horizon: Horizon, span: Span, config: EngineCo
     DataError
         When no matured cutoff lies in the span.
     """
-    usual = plan_cutoffs(
-        series, horizon, windows=config.decision.newest, replays=config.replays, min_train=config.min_train
-    )
-    stride = usual.stride if span.stride is None else span.stride
-    least = minimum_training(series, horizon) if config.min_train is None else config.min_train
-    rows = matured_rows(series, horizon, stride, least)
+    engine = ForecastEngine(config)
+    stride = engine.plan(series, horizon).stride if span.stride is None else span.stride
+    rows = matured_rows(series, horizon, stride, engine.min_train(series, horizon))
     dates = series.dates[rows]
     ahead = config.decision.newest + horizon.cutoffs_per_horizon(stride)
     start, stop = _bounds(dates, span, ahead)

@@ -31,7 +31,7 @@ from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.records import EventRecord, RunRecord
 from horizoncast.store.results import sweep_staging, update_latest, write_run
 from horizoncast.validation.backtest import Progress
-from horizoncast.validation.splitter import CutoffPlan, plan_cutoffs
+from horizoncast.validation.splitter import CutoffPlan
 
 METRICS = "metrics.jsonl"
 CHART = "fan_chart.png"
@@ -123,14 +123,8 @@ def preview(settings: Settings, *, as_of: np.datetime64 | None = None) -> Previe
     """Read and check the data and lay out the cutoffs, and stop there."""
     target = read_target(settings.target_path)
     loaded = read_input(settings, target, as_of=as_of, wait=False).loaded
-    config = settings.engine_config()
-    plan = plan_cutoffs(
-        loaded.series,
-        Horizon.parse(settings.horizon),
-        windows=config.decision.newest,
-        replays=config.replays,
-        min_train=config.min_train,
-    )
+    engine = ForecastEngine(settings.engine_config())
+    plan = engine.plan(loaded.series, Horizon.parse(settings.horizon))
     members = tuple((name, m.state) for name, m in settings.members.items() if m.state is not MemberState.OFF)
     return Preview(settings=settings, target=target, report=loaded.report, plan=plan, members=members)
 

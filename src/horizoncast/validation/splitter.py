@@ -84,12 +84,19 @@ def matured_rows(series: Series, horizon: Horizon, stride: int, min_train: int) 
     return last_of_group[keep]
 
 
-def minimum_training(series: Series, horizon: Horizon) -> int:
-    """Sessions before the first cutoff: a third of the history, at most 500, two seasons if they fit."""
+def minimum_training(series: Series, horizon: Horizon, needed: int = 0) -> int:
+    """Sessions before the first cutoff: a third of the history, at most 500, two seasons if they fit.
+
+    Parameters
+    ----------
+    needed
+        Sessions the most demanding member needs; honoured where it leaves ten cutoffs, because a
+        member asked at cutoffs it cannot answer would be dropped for failing there.
+    """
     third = min(500, len(series) // 3)
     room = len(series) - horizon.steps - 10
-    seasons = [2 * p + 1 for p in series.periods if 2 * p + 1 <= room]
-    return max(20, third, *seasons) if seasons else max(20, third)
+    wishes = [wish for wish in (needed, *(2 * p + 1 for p in series.periods)) if wish <= room]
+    return max([20, third, *wishes])
 
 
 def _stride(series: Series, horizon: Horizon, windows: int, min_train: int) -> int:
