@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from horizoncast.data.http import Budget, HttpClient, HttpLimits, Request, checked_url, wait_bounds
+from horizoncast.data.http import HttpClient, Request, checked_url
 from horizoncast.data.http_body import Answer, Broken, Expected, gunzip
+from horizoncast.data.http_limits import Budget, HttpLimits
 from horizoncast.data.payloads import keep_payload, read_payload
 from horizoncast.data.secrets import Secret, Secrets
 from horizoncast.errors import ConfigError, SourceError, StoreError
@@ -163,13 +164,24 @@ def test_a_server_that_drips_cannot_hold_the_pull() -> None:
 
 def test_waits_double_within_their_jitter() -> None:
     limits = HttpLimits(tries=6, backoff_s=1.0, longest_wait_s=5.0)
-    assert list(wait_bounds(limits)) == [(0.5, 1), (1, 2), (2, 4), (2.5, 5), (2.5, 5)]
     draw = random.Random(1)
     clock = Clock()
-    client = HttpClient(Secrets({}), limits, clock=clock, sleep=clock.sleep, draw=draw.random)
-    waits = [client._wait(tried) for tried in range(1, 6)]
-    assert all(low <= wait <= high for wait, (low, high) in zip(waits, wait_bounds(limits), strict=True))
-    assert len(set(waits)) == 5
+    with (
+        Loopback(Script(Reply(status=503))) as server,
+        HttpClient(Secrets({}), limits, clock=clock, sleep=clock.sleep, draw=draw.random) as client,
+        pytest.raises(SourceError, match="asked 6 times"),
+    ):
+        client.get(Request(url=server.url, expected=Expected.CSV), Budget(clock, 60))
+    assert len(clock.waits) == 5 == len(set(clock.waits))
+    for wait, full in zip(clock.waits, (1, 2, 4, 5, 5), strict=True):
+        assert full / 2 <= wait <= full
+
+
+@pytest.mark.parametrize("header", [{"X-Bad\n": "a"}, {"X": "a\r\nY: b"}, {"X": "ü"}, {"X Y": "a"}])
+def test_headers_that_cannot_be_sent(header: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="a header cannot be sent"):
+        fetch(Reply(CSV), headers=header)
+    assert fetch_log == []
 
 
 def test_conditional_requests() -> None:
@@ -195,7 +207,9 @@ def test_redirects_are_followed_but_carry_no_secret_to_another_host() -> None:
         fetch(Reply(status=302, headers={"Location": "http://example.org/"}))
 
 
-@pytest.mark.parametrize("url", ["http://example.org/x", "ftp://127.0.0.1/x", "file:///etc/passwd", "//x"])
+@pytest.mark.parametrize(
+    "url", ["http://example.org/x", "ftp://127.0.0.1/x", "file:///etc/passwd", "//x", "https://[x"]
+)
 def test_only_https_or_this_machine(url: str) -> None:
     with pytest.raises(ConfigError, match="is not asked"):
         checked_url(url, url)

@@ -10,7 +10,8 @@ import pytest
 
 from horizoncast.data import pull as pull_module
 from horizoncast.data.feeds import Delivery, parse_payload
-from horizoncast.data.http import HttpClient, HttpLimits
+from horizoncast.data.http import HttpClient
+from horizoncast.data.http_limits import HttpLimits
 from horizoncast.data.load import load_series
 from horizoncast.data.payloads import payload_folder, read_payload
 from horizoncast.data.pull import Outcome, PullReport, pull_target, pulled_sources
@@ -293,7 +294,8 @@ def archive(text: str) -> Reply:
 
 
 def test_ecb_history_first_then_the_file_of_the_day(world: World, server: Loopback, tmp_path: Path) -> None:
-    hist = "Date,USD,MXN,\n2024-08-01,1.0,20.0,\n2024-07-31,1.08,20.0,\n2024-07-30,1.0,N/A,\n2024-07-29,1.25,20.0,\n"
+    rates = ("2024-08-01,1.0,20.0", "2024-07-31,1.08,20.0", "2024-07-30,1.0,N/A", "2024-07-29,1.25,20.0")
+    hist = "".join(f"{line},\n" for line in ("Date,USD,MXN", *rates))
     world.routes["/e/eurofxref-hist.zip"] = archive(hist)
     world.routes["/e/eurofxref.zip"] = archive("Date, USD, MXN, \n02 August 2024, 1.25, 21.0, \n")
     target = target_of(
@@ -302,8 +304,8 @@ def test_ecb_history_first_then_the_file_of_the_day(world: World, server: Loopba
     )
     pull(target, tmp_path)
     assert [a.path for a in server.asked] == ["/e/eurofxref-hist.zip"]  # one answer for both sources
-    rates = stored(tmp_path, column="USDMXN")
-    assert rates == {"2024-07-29": 16.0, "2024-07-31": 20.0 / 1.08, "2024-08-01": 20.0}
+    known = stored(tmp_path, column="USDMXN")
+    assert known == {"2024-07-29": 16.0, "2024-07-31": 20.0 / 1.08, "2024-08-01": 20.0}
     assert stored(tmp_path, "covariate:eur", "EURUSD")["2024-07-30"] == 1.0
     server.asked.clear()
     pull(target, tmp_path, now=np.datetime64("2024-08-02T20:00:00"))
@@ -560,6 +562,9 @@ def test_a_slip_in_the_store_still_blocks_a_run(world: World, server: Loopback, 
         ('type="http_csv"\nurl="https://x/"\nvalue_column="v"\nparams=3', "a table"),
         ('type="http_csv"\nurl="https://x/"\nvalue_column="v"\nrecord="a"', "did you mean records"),
         ('type="drop_folder"\nvalue_column="v"', "needs a path"),
+        ('type="drop_folder"\npath="x"\npattern="../*"\nvalue_column="v"', "leaves the folder"),
+        ('type="drop_folder"\npath="x"\npattern="/*"\nvalue_column="v"', "leaves the folder"),
+        ('type="http_csv"\nurl="https://x/{year:%Y}"\nvalue_column="v"', "does not fit its field"),
         ('type="ecb_hist"\npair="USD"', "needs a pair"),
     ],
 )

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from horizoncast.data.http import Budget, HttpClient, HttpLimits, Request
+from horizoncast.data.http import HttpClient, Request
 from horizoncast.data.http_body import Answer
+from horizoncast.data.http_limits import Budget, HttpLimits
 from horizoncast.data.pull import Outcome, PullReport, pull_target, pulled_sources
 from horizoncast.data.secrets import Secrets
 from horizoncast.data.target import Target

@@ -6,9 +6,12 @@ of asking.
 
 from __future__ import annotations
 
+import datetime
 import re
 import string
 from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import quote
 
 import numpy as np
 
@@ -77,6 +80,10 @@ class Feed:
         ):
             if count < 0:
                 raise ConfigError(f"[source] {name} is too small", value=getattr(self, name))
+        if not self.pattern or PurePath(self.pattern).is_absolute() or ".." in PurePath(self.pattern).parts:
+            raise ConfigError(
+                "[source] pattern leaves the folder", value=repr(self.pattern), allowed="such as *.csv"
+            )
 
     def check_template(self) -> None:
         """Refuse a URL that cannot be filled, or that carries a password.
@@ -95,6 +102,7 @@ class Feed:
         unknown = sorted(fields - set(FIELDS))
         if unknown:
             raise ConfigError("[source] url has an unknown field", value=unknown, allowed=", ".join(FIELDS))
+        self._try_filling()
         if "series" in fields and not self.series:
             raise ConfigError("[source] series is missing", action='add series = "the provider\'s name"')
         if _USERINFO.search(self.base_url + " " + self.url):
@@ -104,9 +112,45 @@ class Feed:
                 action='use auth = "{secret:NAME}", with "user:password" in that secret',
             )
 
+    def _try_filling(self) -> None:
+        day = datetime.date(2024, 2, 29)
+        try:
+            self.filled(self.url, year="2024", page=1, start=day, until=day)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                "[source] url has a format that does not fit its field", value=f"{hidden(self.url)}: {error}"
+            ) from error
+
+    def filled(
+        self, template: str, *, year: str | None, page: int, start: datetime.date, until: datetime.date
+    ) -> str:
+        """A template with its fields filled and the query added; secrets stay as they are written."""
+        url = template.format_map(
+            {
+                "base": self.base_url.rstrip("/") if "{base}/" in template else self.base_url,
+                "series": quote(self.series, safe=""),
+                "year": year,
+                "page": page,
+                "from": start,
+                "to": until,
+                "secret": _Kept(),
+            }
+        )
+        if not self.params:
+            return url
+        pairs = "&".join(f"{quote(key)}={quote(value, safe='{}:,')}" for key, value in self.params)
+        return f"{url}{'&' if '?' in url else '?'}{pairs}"
+
     def asks_by(self, field: str) -> bool:
         """Whether the URL changes with a field."""
         return any(name == field for _, name, _, _ in string.Formatter().parse(self.url))
+
+
+class _Kept:
+    """Formats to the placeholder it came from."""
+
+    def __format__(self, name: str) -> str:
+        return f"{{secret:{name}}}"
 
 
 def hidden(url: str) -> str:

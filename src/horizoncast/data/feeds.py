@@ -12,15 +12,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote
 
 import numpy as np
 
 from horizoncast.data import drop_folder
 from horizoncast.data.ecb import cross, parse_history
 from horizoncast.data.feed import Feed
-from horizoncast.data.http import Budget, HttpClient, Request
+from horizoncast.data.http import HttpClient, Request
 from horizoncast.data.http_body import Answer, Expected
+from horizoncast.data.http_limits import Budget
 from horizoncast.data.json_rows import parse_json_rows
 from horizoncast.data.presets import preset_of
 from horizoncast.data.sources import Rows, parse_csv, parse_table
@@ -213,30 +213,9 @@ def _check_end(answer: Answer, expected: Expected, place: str) -> None:
 
 
 def _url(question: Question, template: str, part: str | None, *, page: int) -> str:
-    """Fill a template; secrets stay as they are written."""
-    feed = question.feed
-    url = template.format_map(
-        {
-            "base": feed.base_url.rstrip("/") if "{base}/" in template else feed.base_url,
-            "series": quote(feed.series, safe=""),
-            "year": part,
-            "page": page,
-            "from": _date(question.start),
-            "to": _date(question.now) + datetime.timedelta(days=1),
-            "secret": _Kept(),
-        }
-    )
-    if not feed.params:
-        return url
-    pairs = "&".join(f"{quote(key)}={quote(value, safe='{}:,')}" for key, value in feed.params)
-    return f"{url}{'&' if '?' in url else '?'}{pairs}"
-
-
-class _Kept:
-    """Formats to the placeholder it came from."""
-
-    def __format__(self, name: str) -> str:
-        return f"{{secret:{name}}}"
+    """The address of one question, without secrets; asked up to tomorrow."""
+    until = _date(question.now) + datetime.timedelta(days=1)
+    return question.feed.filled(template, year=part, page=page, start=_date(question.start), until=until)
 
 
 def _csv(question: Question, data: bytes, place: str) -> Rows:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from horizoncast.data.http_body import Answer, Broken, Expected, read_body
+from horizoncast.data.http_limits import Budget, HttpLimits, full_wait
 from horizoncast.data.secrets import Secrets
 from horizoncast.errors import ConfigError, SourceError
 
@@ -28,59 +30,8 @@ LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _MOVES = 3
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.6.2
 _LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.poolmanager", "urllib3.util.retry")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HttpLimits:
-    """What asking may cost.
-
-    Parameters
-    ----------
-    connect_s, read_s
-        Seconds until a connection stands, and between two pieces of an answer.
-    budget_s
-        Seconds for one pull with all its sources, retries and waits.
-    tries
-        Times one question is asked at most.
-    backoff_s, longest_wait_s
-        First wait between two tries; it doubles up to the longest, and a random half of it is left
-        out, so that many clients do not come back together.
-    max_bytes
-        Largest answer, before and after decompression.
-    """
-
-    connect_s: float = 10.0
-    read_s: float = 30.0
-    budget_s: float = 300.0
-    tries: int = 4
-    backoff_s: float = 1.0
-    longest_wait_s: float = 60.0
-    max_bytes: int = 64 << 20
-
-
-class Budget:
-    """Seconds that may still be spent, by a clock.
-
-    Parameters
-    ----------
-    clock
-        Seconds, increasing.
-    seconds
-        From now on.
-    """
-
-    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
-        self.clock = clock
-        self.deadline = clock() + seconds
-
-    def left(self) -> float:
-        """Seconds left, at least 0."""
-        return max(0.0, self.deadline - self.clock())
-
-    def share(self, parts: int) -> Budget:
-        """An equal share for one of `parts`; what it leaves over stays with the others."""
-        return Budget(self.clock, self.left() / max(1, parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +140,7 @@ class HttpClient:
 
     def _wait(self, tried: int) -> float:
         """Seconds before the next try: doubling, with a random half left out."""
-        full = min(self.limits.longest_wait_s, self.limits.backoff_s * 2.0 ** (tried - 1))
-        return full * (0.5 + 0.5 * self._draw())
+        return full_wait(self.limits, tried) * (0.5 + 0.5 * self._draw())
 
     def _given_up(self, request: Request, problem: _LaterError, tried: int, wait: float) -> SourceError:
         action = "try again later"
@@ -263,9 +213,11 @@ class HttpClient:
         if request.modified is not None:
             headers["If-Modified-Since"] = request.modified
         headers |= {key: self.secrets.fill(value) for key, value in request.headers.items()}
-        wrong = next((key for key, value in headers.items() if not value.isascii()), None)
-        if wrong is not None:
-            raise ConfigError(f"{request.url}: a header holds other than ASCII", value=wrong)
+        for key, value in headers.items():
+            if not (_TOKEN.fullmatch(key) and value.isascii() and value.isprintable()):
+                raise ConfigError(
+                    f"{request.url}: a header cannot be sent", value=key, allowed="printable ASCII"
+                )
         return headers
 
     def _pool(self, url: str) -> urllib3.PoolManager:
@@ -319,7 +271,10 @@ def checked_url(url: str, shown: str) -> str:
     ConfigError
         Naming the address as declared.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         return url
     raise ConfigError(
@@ -369,14 +324,3 @@ def _reason(error: Exception) -> str:
         "ProtocolError": "the connection broke",
     }
     return names.get(type(error).__name__, f"{type(error).__name__}: {text}")
-
-
-def wait_bounds(limits: HttpLimits) -> Iterator[tuple[float, float]]:
-    """Shortest and longest wait before each further try.
-
-    >>> list(wait_bounds(HttpLimits(tries=3, backoff_s=1.0)))
-    [(0.5, 1.0), (1.0, 2.0)]
-    """
-    for tried in range(limits.tries - 1):
-        full = min(limits.longest_wait_s, limits.backoff_s * 2.0**tried)
-        yield full / 2, full

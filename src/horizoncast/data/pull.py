@@ -15,7 +15,8 @@ import numpy as np
 
 from horizoncast.calendar import CalendarKind
 from horizoncast.data.feeds import ALL, Asker, Delivery, Question, deliveries
-from horizoncast.data.http import Budget, HttpClient
+from horizoncast.data.http import HttpClient
+from horizoncast.data.http_limits import Budget
 from horizoncast.data.payloads import keep_payload, payload_folder
 from horizoncast.data.pull_state import SourceState, read_state, write_attempts, write_delivery
 from horizoncast.data.reading import TARGET_KEY, covariate_key

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from horizoncast.data.http import HttpClient, HttpLimits
+from horizoncast.data.http import HttpClient
+from horizoncast.data.http_limits import HttpLimits
 from horizoncast.data.pull import PullReport, pull_target
 from horizoncast.data.secrets import Secrets
 from horizoncast.data.target_file import read_target

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from horizoncast.data.http import HttpLimits
+from horizoncast.data.http_limits import HttpLimits
 from horizoncast.data.waiting import InputPolicy
 from horizoncast.engine import EngineConfig, MemberSetting
 from horizoncast.ensemble.decision import DecisionConfig
