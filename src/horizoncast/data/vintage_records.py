@@ -49,7 +49,7 @@ class Recorded:
     Parameters
     ----------
     new
-        Of dates after the newest known one.
+        Of dates after the newest one known before this pull.
     late
         Of earlier dates that had no value.
     unchanged

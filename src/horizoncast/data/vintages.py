@@ -172,7 +172,7 @@ class VintageStore:
     ) -> Recorded:
         pull, known_at = moment
         known = self._current(series, min(offered), max(offered))
-        newest = self._newest(series, known_at)
+        newest = self._newest(series, known_at, before=pull)
         fresh = [(date, value) for date, value in offered.items() if date not in known]
         changed = [(d, v) for d, v in offered.items() if d in known and known[d][0] != v]
         self._db.executemany(
@@ -212,11 +212,15 @@ class VintageStore:
         )
         return {date: (value, seq) for date, value, seq in rows}
 
-    def _newest(self, series: int, now: int) -> int | None:
-        """Newest known date that has come; a mistyped year must not hide what is missing."""
-        query = "SELECT max(date) FROM vintage WHERE series = ? AND date <= ?"
-        row = self._db.execute(query, (series, now)).fetchone()
-        return None if row[0] is None else int(row[0])
+    def _newest(self, series: int, now: int, *, before: int | None = None) -> int | None:
+        """Newest known date that has come, of pulls before `before`.
+
+        Dates ahead are left out: a mistyped year must not hide what is missing.
+        """
+        query = """SELECT date FROM vintage WHERE series = ?1 AND date <= ?2 AND (?3 IS NULL OR pull < ?3)
+            ORDER BY date DESC LIMIT 1"""
+        found = self._db.execute(query, (series, now, before)).fetchone()
+        return None if found is None else int(found[0])
 
     def newest(self, key: str, columns: Sequence[str], now: np.datetime64) -> np.datetime64 | None:
         """The date up to which all columns of a source are known; None when one has nothing."""
