@@ -209,3 +209,66 @@ def test_a_whole_url_may_be_a_secret(postgres: str) -> None:
         secrets=Secrets({"DB": whole.render_as_string(hide_password=False)}),
     )  # fmt: skip
     assert len(rows) == len(DAYS) + 1
+
+
+# through a pull
+
+
+def target_text(url: str, covariate: str) -> str:
+    return f"""
+name = "both"
+unit = "x"
+scale = "level"
+[source]
+type = "sql"
+url = "{url}"
+query = "SELECT day AS date, close FROM prices WHERE close IS NOT NULL AND day >= :since"
+value_column = "close"
+since = "2024-01-01"
+[calendar]
+kind = "daily"
+[[covariates]]
+name = "other"
+[covariates.source]
+type = "sql"
+url = "{covariate}"
+query = "SELECT day AS date, close FROM prices WHERE close IS NOT NULL"
+value_column = "close"
+"""
+
+
+def test_target_and_covariate_are_pulled_with_their_revisions(
+    postgres: str, lite: str, tmp_path: Path
+) -> None:
+    """PostgreSQL for the target, SQLite for the covariate; the run then needs neither."""
+    from horizoncast.data.http import HttpClient
+    from horizoncast.data.pull import pull_target
+    from horizoncast.data.vintages import VintageStore, store_path
+
+    text = target_text(postgres, lite)
+    target = parse_target(text, place="both.toml", folder=tmp_path)
+    store = tmp_path / "store"
+
+    def pull(day: str) -> None:
+        with HttpClient(Secrets({"PG_PASSWORD": PASSWORD})) as client:
+            report = pull_target(target, store, client=client, now=np.datetime64(day, "s"))
+        assert not report.failed, report
+
+    pull("2024-05-01T08:00")
+    path = Path(lite.removeprefix("sqlite:///"))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE prices SET close = close + 1 WHERE day = '2024-04-29'")
+    db.close()
+    pull("2024-05-02T08:00")
+    path.unlink()
+    now = np.datetime64("2024-05-02T12:00")
+    loaded = load_series(target, now=now, store=store)
+    assert np.array_equal(loaded.series.values, VALUES)
+    other = loaded.series.covariates[0].values
+    assert np.flatnonzero(other != VALUES).tolist() == [119]
+    replay = load_series(target, as_of=np.datetime64("2024-05-01"), now=now, store=store).series
+    assert np.array_equal(replay.covariates[0].values, VALUES)
+    with VintageStore(store_path(store, "both")) as vintages:
+        (revision,) = vintages.revisions("covariate:other", "close")
+    assert str(revision.date)[:10] == "2024-04-29"
+    assert PASSWORD.encode() not in b"".join(p.read_bytes() for p in store.rglob("*") if p.is_file())
