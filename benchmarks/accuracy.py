@@ -31,7 +31,7 @@ from beds import RESULTS, WORK, Cell, cells_of, engine_config
 from horizoncast import metrics
 from horizoncast.bank import Bank
 from horizoncast.engine import ForecastEngine
-from horizoncast.ensemble.decision import DecisionConfig
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.ensemble.replay import replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.horizon import DECILES, Horizon

@@ -15,8 +15,9 @@ from horizoncast.engine import (
     MemberSetting,
     default_members,
 )
-from horizoncast.ensemble.decision import MIN_WINDOWS, DecisionConfig, apply, decide
+from horizoncast.ensemble.decision import MIN_WINDOWS, apply, decide
 from horizoncast.ensemble.gate import Status
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, PublicationError, UnknownNameError
 from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.horizon import LEVELS, Horizon

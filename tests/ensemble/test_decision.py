@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from banks import DAY, holes, make_bank, noisy_bank
 from horizoncast.bank import Bank
-from horizoncast.ensemble.decision import (
-    CALIBRATION_LEVELS,
-    MIN_WINDOWS,
-    Decision,
-    DecisionConfig,
-    apply,
-    best_naive,
-    decide,
-)
+from horizoncast.ensemble.decision import CALIBRATION_LEVELS, MIN_WINDOWS, apply, best_naive, decide
+from horizoncast.ensemble.records import Decision, DecisionConfig
 from horizoncast.ensemble.replay import replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.errors import BankError, ConfigError, UnknownNameError

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banks import holes, make_bank, noisy_bank
-from horizoncast.ensemble.decision import DecisionConfig, decide
+from horizoncast.ensemble.decision import decide
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.ensemble.weights import (
     RULE_NAMES,
     best_member,

@@ -15,6 +15,7 @@ from horizoncast.data.target import Source, SourceType, Target
 from horizoncast.data.target_file import parse_target, read_target
 from horizoncast.data.vintages import VintageStore, store_path
 from horizoncast.report.data_page import data_page
+from horizoncast.report.data_plots import _usual_range
 from small_target import write_target
 
 NOW = np.datetime64("2024-07-01T12:00:00")
@@ -71,6 +72,15 @@ def test_a_blocked_target_still_has_a_page(tmp_path: Path) -> None:
     assert "blocked" in page
     assert "unit_slip" in page
     assert f"horizoncast data override x.toml --date {day} --value {float(value):g}"[:60] in page
+
+
+def test_a_slip_does_not_flatten_the_chart() -> None:
+    values = 900 + np.sin(np.arange(500.0))
+    assert _usual_range(values) == (None, None)
+    values[100], values[200] = 90000.0, 9.0
+    low, high = _usual_range(values)
+    assert low is not None and high is not None
+    assert 890 < low < 899 and 901 < high < 910
 
 
 def test_gaps_and_recurring_closed_days_are_named(tmp_path: Path) -> None:

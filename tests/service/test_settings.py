@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from horizoncast.engine import EngineConfig, ForecastEngine, default_members
-from horizoncast.ensemble.decision import DecisionConfig
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, HorizoncastError, UnknownNameError
 from horizoncast.forecast import Failure
 from horizoncast.models.naive import RandomWalkConfig

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from banks import make_bank
-from horizoncast.ensemble.decision import DecisionConfig, apply, decide
+from horizoncast.ensemble.decision import apply, decide
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import BankError
 from horizoncast.horizon import LEVELS
 from horizoncast.policy.states import MemberState

@@ -12,7 +12,8 @@ from scipy.optimize import brentq
 from banks import make_bank
 from horizoncast.bank import Bank
 from horizoncast.engine import EngineConfig, ForecastEngine, MemberSetting
-from horizoncast.ensemble.decision import DecisionConfig, decide
+from horizoncast.ensemble.decision import decide
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Scale
 from processes import ar_gain, ar_r2, ar_returns, random_walk

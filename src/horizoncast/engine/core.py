@@ -17,8 +17,9 @@ from horizoncast.bank import Bank, build_bank
 from horizoncast.engine.evaluation import evaluate
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.engine.settings import EngineConfig, MemberSetting
-from horizoncast.ensemble.decision import Combined, Decision, apply, decide
+from horizoncast.ensemble.decision import apply, decide
 from horizoncast.ensemble.gate import Status, implausible
+from horizoncast.ensemble.records import Combined, Decision
 from horizoncast.ensemble.replay import replay
 from horizoncast.errors import NotInstalledError, PublicationError
 from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity

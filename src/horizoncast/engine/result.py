@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from horizoncast.bank import Bank
 from horizoncast.engine.settings import EngineConfig
-from horizoncast.ensemble.decision import Decision
 from horizoncast.ensemble.gate import Status
+from horizoncast.ensemble.records import Decision
 from horizoncast.ensemble.replay import Replay
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.horizon import Horizon

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from horizoncast.ensemble.decision import DecisionConfig
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import DECILES, LEVELS
 from horizoncast.models.base import MemberConfig

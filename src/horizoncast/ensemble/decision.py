@@ -9,16 +9,17 @@ Letters in shapes: K members, W windows, H steps, Q levels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.ensemble.combine import COMBINATIONS
+from horizoncast.ensemble.records import Combined, Decision, DecisionConfig, MemberWeight
 from horizoncast.ensemble.skill import prior_for, shifted, skill_slopes
-from horizoncast.ensemble.weights import RULE_NAMES, Errors, cap_weights, path_errors, weights_by
-from horizoncast.errors import BankError, ConfigError, UnknownNameError
+from horizoncast.ensemble.weights import Errors, cap_weights, path_errors, weights_by
+from horizoncast.errors import BankError
 from horizoncast.forecast import Flag
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
@@ -30,141 +31,6 @@ Floats = npt.NDArray[np.float64]
 CALIBRATION_LEVELS = (0.1, 0.5, 0.9)
 MIN_WINDOWS = 10
 """Below this many matured cutoffs: equal weights, no skill claimed, widths untouched, flagged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecisionConfig:
-    """How members become one forecast.
-
-    Parameters
-    ----------
-    rule
-        Weighting rule: trimmed_inverse_square, inverse_rmse, equal, best or greedy.
-    combination
-        quantile_average or linear_pool.
-    trim
-        Members with more than this multiple of the smallest error get no weight.
-    cap
-        Largest weight when three or more members carry one.
-    newest
-        Matured cutoffs in the slice.
-    shrink
-        Whether the median is shrunk toward the best naive.
-    calibrate
-        Whether the pooled width factor is applied.
-    prior
-        Prior standard deviation of the skill's slope; None takes it from the horizon.
-    """
-
-    rule: str = "trimmed_inverse_square"
-    combination: str = "quantile_average"
-    trim: float = 1.25
-    cap: float = 0.6
-    newest: int = 40
-    shrink: bool = True
-    calibrate: bool = True
-    prior: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULE_NAMES:
-            raise UnknownNameError.of("weighting rule", self.rule, RULE_NAMES)
-        if self.combination not in COMBINATIONS:
-            raise UnknownNameError.of("combination", self.combination, COMBINATIONS)
-        if self.trim < 1.0 or not 0.0 < self.cap <= 1.0 or self.newest < 1:
-            raise ConfigError(
-                "decision: trim at least 1, cap in (0, 1], newest at least 1",
-                value=(self.trim, self.cap, self.newest),
-            )
-        if self.prior is not None and not self.prior > 0:
-            raise ConfigError("decision: the skill's prior must be positive", value=self.prior)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberWeight:
-    """What the slice says of one member.
-
-    Parameters
-    ----------
-    name, state
-        The member and its rollout state.
-    weight
-        Its share of the ensemble; 0 in shadow.
-    would_be_weight
-        The share it would carry if it were on (its own weight when it is).
-    slope
-        How far the published median follows it away from the best naive, 0 to 1.
-    rmse
-        Path RMSE on the slice, in the scale; NaN when dropped. Basis of the weight, not a score.
-    relative
-        The same as a ratio to the best naive's.
-    windows
-        Cutoffs behind the figure.
-    reason
-        Why it carries no weight, empty when it does.
-    """
-
-    name: str
-    state: MemberState
-    weight: float
-    would_be_weight: float
-    slope: float = 0.0
-    rmse: float
-    relative: float
-    windows: int
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """About a dozen numbers that turn members' forecasts into the published one.
-
-    Parameters
-    ----------
-    members
-        One row per member of the slice.
-    best_naive
-        The reference the median is shrunk toward.
-    kappa
-        Skill factor, the sum of the slopes: 0 ships the naive's median, 1 the members'.
-    width
-        Pooled width factor.
-    windows, n_eff
-        Cutoffs of the slice, and how many independent ones they are worth.
-    first_cutoff, last_cutoff
-        Range of the slice; None when it is empty.
-    flags
-        ``few_windows`` when the slice was too small to decide anything.
-    """
-
-    members: tuple[MemberWeight, ...]
-    best_naive: str
-    kappa: float
-    width: float
-    windows: int
-    n_eff: float
-    first_cutoff: np.datetime64 | None
-    last_cutoff: np.datetime64 | None
-    config: DecisionConfig
-    flags: tuple[Flag, ...] = field(default=())
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight by member, zeros included."""
-        return {m.name: m.weight for m in self.members}
-
-    @property
-    def slopes(self) -> dict[str, float]:
-        """Slope by member, zeros included."""
-        return {m.name: m.slope for m in self.members}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Combined:
-    """A decision applied to one cutoff: (H, Q) quantiles in the scale, the weights really used."""
-
-    quantiles: Floats
-    weights: dict[str, float]
-    flags: tuple[Flag, ...]
 
 
 def decide(bank: Bank, states: Mapping[str, MemberState], config: DecisionConfig) -> Decision:

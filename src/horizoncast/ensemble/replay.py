@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.calendar import Dates
-from horizoncast.ensemble.decision import MIN_WINDOWS, Decision, DecisionConfig, apply, decide
+from horizoncast.ensemble.decision import MIN_WINDOWS, apply, decide
+from horizoncast.ensemble.records import Decision, DecisionConfig
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
 

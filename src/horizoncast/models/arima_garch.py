@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 from horizoncast.errors import HistoryTooShortError
 from horizoncast.forecast import Flag
@@ -183,5 +182,9 @@ def _constant_state(orders: Orders) -> ArimaGarchState:
 
 
 def _convolve(innovations: Floats, psi: Floats) -> Floats:
-    """(N, H) deviations of z: innovations (N, H) filtered by the psi weights (H,)."""
-    return np.asarray(lfilter(psi, [1.0], innovations, axis=1))
+    """(N, H) deviations of z: innovations (N, H) filtered by the psi weights (H,).
+
+    A product with the triangular Toeplitz matrix of the weights; a filter loops over the rows.
+    """
+    lag = np.arange(len(psi))[None, :] - np.arange(len(psi))[:, None]
+    return np.asarray(innovations @ np.where(lag >= 0, psi[np.maximum(lag, 0)], 0.0))

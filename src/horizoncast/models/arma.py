@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.signal import lfilter, lfiltic
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,6 +91,8 @@ def polynomials(orders: Orders, coefficients: Floats) -> tuple[Floats, Floats]:
 
 def psi_weights(arma: Arma, steps: int) -> Floats:
     """(H,) response of z to one innovation, from ``psi_0 = 1`` (Box & Jenkins 1970, eq. 5.2.3)."""
+    from scipy.signal import lfilter
+
     ar, ma = polynomials(arma.orders, arma.coefficients)
     impulse = np.zeros(steps)
     impulse[0] = 1.0
@@ -101,6 +101,8 @@ def psi_weights(arma: Arma, steps: int) -> Floats:
 
 def conditional_residuals(w: Floats, orders: Orders, coefficients: Floats) -> Floats:
     """(n,) residuals given zeros before the sample: ``e = phi(B) / theta(B) w``."""
+    from scipy.signal import lfilter
+
     ar, ma = polynomials(orders, coefficients)
     return np.asarray(lfilter(ar, ma, w))
 
@@ -167,6 +169,8 @@ def filtered(w: Floats, arma: Arma, steps: int) -> tuple[Floats, Floats]:
 
 def _recursion(w: Floats, arma: Arma, steps: int) -> tuple[Floats, Floats]:
     """Conditional residuals (n,) and the forecast (H,) that continues them with zero innovations."""
+    from scipy.signal import lfilter, lfiltic
+
     ar, ma = polynomials(arma.orders, arma.coefficients)
     residuals = np.asarray(lfilter(ar, ma, w))
     past = lfiltic(ma, ar, y=w[::-1][: len(ar) - 1], x=residuals[::-1][: len(ma) - 1])
@@ -187,6 +191,8 @@ def integrate(z: Floats, w_ahead: Floats, orders: Orders) -> Floats:
 
 def _least_squares(w: Floats, orders: Orders) -> Arma:
     """Conditional least squares inside the stationary and invertible region."""
+    from scipy.optimize import minimize
+
     if orders.count == 0:
         return Arma(orders=orders, variance=float(np.mean(w**2)))
     skip = min(orders.p + orders.P * orders.m, len(w) // 4)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,6 +65,8 @@ def variances(residuals: Floats, garch: Garch, start: float) -> Floats:
 
     They are kept above `FLOOR` times the mean square: an EWMA forgets a long run of zeros entirely.
     """
+    from scipy.signal import lfilter
+
     shocks = garch.omega + garch.alpha * np.asarray(residuals) ** 2
     later, _ = lfilter([1.0], [1.0, -garch.beta], shocks, zi=[garch.beta * start])
     return np.asarray(np.maximum(np.append(start, later), FLOOR * float(np.mean(np.asarray(residuals) ** 2))))

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-_BINS = norm.cdf(np.linspace(-3.1, 3.1, 72))[1:-1]
-"""Probabilities of the inner bin edges: dense in the tails, where leaves are thin."""
 _REACH = 4.0
 """Standard deviations beyond which a feature counts as no further: the slope never runs away."""
 
@@ -99,6 +97,15 @@ class LeafForest:
         return np.asarray(self.linear.predict(X)[:, None] + spread)
 
 
+@cache
+def bin_levels() -> Floats:
+    """Probabilities of the inner bin edges: dense in the tails, where leaves are thin."""
+    from scipy.special import ndtr
+
+    levels: Floats = ndtr(np.linspace(-3.1, 3.1, 72))[1:-1]
+    return levels
+
+
 def grow_forest(X: Floats32, y: Floats, growth: Growth, rng: np.random.Generator) -> LeafForest:
     """Grow trees on half of the pairs each, and count all pairs in their leaves.
 
@@ -110,11 +117,12 @@ def grow_forest(X: Floats32, y: Floats, growth: Growth, rng: np.random.Generator
     X, y
         (N, F) features, (N,) targets.
     """
+    from sklearn import config_context
     from sklearn.tree import ExtraTreeRegressor
 
     linear = fit_linear(X, y, growth.ridge)
     rest = y - linear.predict(X)
-    edges = np.concatenate([[rest.min()], np.quantile(rest, _BINS), [rest.max()]])
+    edges = np.concatenate([[rest.min()], np.quantile(rest, bin_levels()), [rest.max()]])
     bins = np.searchsorted(edges[1:-1], rest, side="left")
     trees, places, tables = [], [], []
     for _ in range(growth.trees):
@@ -124,7 +132,8 @@ def grow_forest(X: Floats32, y: Floats, growth: Growth, rng: np.random.Generator
             random_state=int(rng.integers(2**31)),
         )
         part = rng.permutation(len(y))[: max(4, len(y) // 2)]
-        tree.fit(X[part], rest[part], check_input=False)
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            tree.fit(X[part], rest[part], check_input=False)
         place, table = _leaf_table(tree.tree_.apply(X), bins, tree.tree_.node_count, len(edges) - 1)
         trees.append(tree)
         places.append(place)

@@ -11,8 +11,6 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
-from scipy.stats import norm
 
 from horizoncast.errors import HistoryTooShortError, ModelError
 from horizoncast.forecast import Flag
@@ -124,6 +122,8 @@ def ewma_volatility(changes: Floats, decay: float) -> Floats:
     ``s2[t] = decay s2[t-1] + (1 - decay) r[t]^2``, started at the mean square of the first 20
     changes (RiskMetrics Technical Document, 1996, eq. 5.3).
     """
+    from scipy.signal import lfilter
+
     start = float(np.mean(changes[:20] ** 2))
     squares, _ = lfilter([1.0 - decay], [1.0, -decay], changes**2, zi=[decay * start])
     return np.asarray(np.sqrt(squares))
@@ -131,6 +131,8 @@ def ewma_volatility(changes: Floats, decay: float) -> Floats:
 
 def gaussian_prediction(centre: Floats, spread: Floats, levels: Sequence[float]) -> Prediction:
     """(H, Q) Gaussian quantiles; a spread of zero is flagged, because it claims certainty."""
-    quantiles = centre[:, None] + spread[:, None] * norm.ppf(np.asarray(levels))[None, :]
+    from scipy.special import ndtri
+
+    quantiles = centre[:, None] + spread[:, None] * ndtri(np.asarray(levels))[None, :]
     flags = () if (spread > 0).all() else (Flag.DEGENERATE_WIDTH,)
     return Prediction(quantiles=quantiles, flags=flags)

@@ -15,6 +15,9 @@ import arch.univariate  # noqa: F401
 import holidays.countries
 import holidays.financial  # noqa: F401
 import numpy  # noqa: F401
+import scipy.optimize
+import scipy.signal
+import scipy.special  # noqa: F401
 import sklearn.ensemble  # noqa: F401
 import statsmodels.tsa.arima.model  # noqa: F401
 

@@ -16,7 +16,6 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from horizoncast.errors import HistoryTooShortError, MissingCovariateError
 from horizoncast.forecast import Flag
@@ -310,9 +309,11 @@ def tail_weight(residuals: Floats, decay: float) -> float:
 
 def student_quantiles(tail: float, levels: Sequence[float], steps: int) -> Floats:
     """(H, Q) quantiles of unit variance; the excess kurtosis of a sum of h steps is 1/h of one step's."""
+    from scipy.special import stdtrit
+
     df = 4.0 + (tail - 4.0) * np.arange(1.0, steps + 1)
     unit = np.sqrt((df - 2.0) / df)
-    return np.asarray(unit[:, None] * student.ppf(np.asarray(levels)[None, :], df[:, None]))
+    return np.asarray(unit[:, None] * stdtrit(df[:, None], np.asarray(levels)[None, :]))
 
 
 def _constant_state() -> VarState:

@@ -43,7 +43,7 @@ table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text
 td.number, th.number { text-align: right; white-space: nowrap; } td.day { white-space: nowrap; }
 td.peak { font-weight: bold; } tr.bad td { background: #fdf0ea; }
 code { font: 13px/1.4 "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-svg { width: 100%; height: auto; display: block; }
+svg { width: 100%; min-width: 720px; height: auto; display: block; }
 </style></head><body>
 """
 
@@ -64,9 +64,9 @@ _BODY = """
 {% if errors or notes %}<ul class="notes">
 {% for text in errors %}<li class="error">{{ text }}</li>{% endfor %}
 {% for text in notes %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
-{{ charts.series }}
+<div class="scroll">{{ charts.series }}</div>
 <h2>Coverage</h2>
-{{ charts.years }}
+<div class="scroll">{{ charts.years }}</div>
 {{ table(heads.gaps, gaps, 'Every expected session has a value.') }}
 <h2>Calendar</h2>
 <p>{{ calendar_text }}</p>
@@ -74,7 +74,7 @@ _BODY = """
 <p>Rank correlation of the target's change with each covariate's change, from 3 sessions after (-3) to 3
 before (+3). Shaded: what a one-step forecast uses. A price is seldom predictable; a strong bar there is
 first a question of dates.</p>
-{{ charts.leads }}
+<div class="scroll">{{ charts.leads }}</div>
 <div class="scroll"><table><tr><th>covariate</th>{% for lag in lags %}
 <th class="number">{{ '%+d' % lag }}</th>{% endfor %}<th>what it says</th></tr>
 {% for lead in leads %}<tr{% if lead.trap %} class="bad"{% endif %}><td>{{ lead.name }}</td>

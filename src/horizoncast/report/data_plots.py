@@ -36,6 +36,7 @@ def series_chart(found: Survey) -> bytes:
             first, last = _places(gap.after, gap.before)
             axes.axvspan(first, last, color=style.GRID, linewidth=0)
         _mark(axes, found)
+        axes.set_ylim(*_usual_range(found.column.values))
         axes.set_ylabel(printable(found.target.unit, 30), fontsize=canvas.text, color=style.MUTED)
         figure.subplots_adjust(left=0.08, right=0.99, top=0.97, bottom=0.22)
 
@@ -60,6 +61,14 @@ def _broken(
     """The line is broken at the largest gaps: the row before each is left out."""
     before = np.array([gap.after for gap in found.gaps if gap.sessions > 1], dtype="datetime64[s]")
     return np.where(np.isin(dates, before), np.nan, values)
+
+
+def _usual_range(values: np.typing.NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Ends of the axis where a slip would flatten everything else; None leaves an end to the data."""
+    low, high = (float(q) for q in np.quantile(values, (0.005, 0.995)))
+    room = 0.25 * (high - low)
+    top = high + room if values.max() > high + 8 * room else None
+    return (low - room if values.min() < low - 8 * room else None), top
 
 
 def _places(*dates: np.datetime64) -> list[float]:

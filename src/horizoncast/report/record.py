@@ -9,8 +9,8 @@ import numpy as np
 
 from horizoncast.bank import Bank
 from horizoncast.engine import ENSEMBLE, EngineResult, MemberOutcome
-from horizoncast.ensemble.decision import Decision, MemberWeight
 from horizoncast.ensemble.gate import Status
+from horizoncast.ensemble.records import Decision, MemberWeight
 from horizoncast.ensemble.replay import Replay
 from horizoncast.policy.states import MemberState
 from horizoncast.report.provenance import (

@@ -19,7 +19,7 @@ from pydantic import (
 from horizoncast.data.http_limits import HttpLimits
 from horizoncast.data.waiting import InputPolicy
 from horizoncast.engine import EngineConfig, MemberSetting
-from horizoncast.ensemble.decision import DecisionConfig
+from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, close_match
 from horizoncast.service.member_settings import BadSettingError
 

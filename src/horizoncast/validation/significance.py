@@ -82,7 +82,7 @@ def diebold_mariano(
     statistic, p_value
         Negative statistic: `a` has the smaller loss. NaN for n < 3 or identical losses.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     d = loss_a - loss_b
     n = len(d)
@@ -95,7 +95,7 @@ def diebold_mariano(
     h = lags + 1
     correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = float(correction * d.mean() / np.sqrt(variance / n))
-    return statistic, float(2.0 * t.sf(abs(statistic), df=n - 1))
+    return statistic, float(2.0 * stdtr(n - 1, -abs(statistic)))
 
 
 def _long_run_variance(d: Floats, lags: int, kernel: str) -> float:
