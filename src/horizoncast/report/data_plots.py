@@ -64,11 +64,13 @@ def _broken(
 
 
 def _usual_range(values: np.typing.NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Ends of the axis where a slip would flatten everything else; None leaves an end to the data."""
+    """Ends of the axis where a slip would flatten everything else; None leaves both to the data."""
     low, high = (float(q) for q in np.quantile(values, (0.005, 0.995)))
     room = 0.25 * (high - low)
-    top = high + room if values.max() > high + 8 * room else None
-    return (low - room if values.min() < low - 8 * room else None), top
+    bottom, top = float(values.min()), float(values.max())
+    if bottom >= low - 8 * room and top <= high + 8 * room:
+        return None, None
+    return max(bottom, low - room) - 0.1 * room, min(top, high + room) + 0.1 * room
 
 
 def _places(*dates: np.datetime64) -> list[float]:
