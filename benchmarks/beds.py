@@ -6,7 +6,7 @@ Letters in shapes: T sessions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.data.ecb import ecb_pair
 from horizoncast.engine import EngineConfig
+from horizoncast.horizon import Horizon
 from horizoncast.series import Covariate, Scale, Series, choose_scale
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,7 +106,10 @@ STRUCTURED: dict[str, tuple[int, ...]] = {
 
 def engine_config(steps: int) -> EngineConfig:
     """The shipped settings for a horizon, members in this process."""
-    return EngineConfig(service="benchmark", isolated=False)
+    from horizoncast.service.settings import load_settings
+
+    settings = load_settings("forecaster_30d", root=ROOT, environ={})
+    return replace(settings.engine_config(Horizon(steps=steps)), service="benchmark", isolated=False)
 
 
 def cells_of(beds: list[str] | None, *, quick: bool = False, tune: bool = False) -> list[Cell]:
@@ -114,6 +118,7 @@ def cells_of(beds: list[str] | None, *, quick: bool = False, tune: bool = False)
         "ecb14": _ecb14,
         "clp": _clp,
         "structured": _structured,
+        "simulated": _simulated,
     }
     wanted = list(known) if beds is None else beds
     found = [cell for bed in wanted for cell in known[bed](quick, tune)]
@@ -184,8 +189,6 @@ WALMART = ("1_1", "1_3", "1_8", "1_13", "1_38", "1_93", "1_95")
 
 def structured_series(name: str) -> Series:
     """A structured bed's series: a shipped target, or one department of the retail panel."""
-    from dataclasses import replace
-
     from horizoncast.data.load import load_series
     from horizoncast.data.target_file import read_target
 
@@ -220,4 +223,40 @@ def tourism_total(state: str) -> Series:
         scale_reason=reason,
         periods=(4,),
         nonnegative=True,
+    )
+
+
+SIMULATED = ("ar1", "random_walk")
+PATHS = 24
+
+
+def _simulated(quick: bool, tune: bool) -> Iterator[Cell]:
+    for kind in SIMULATED:
+        for path in range(6 if quick else PATHS):
+            yield Cell(
+                bed=f"simulated_{kind}", series=f"{kind}:{path}", steps=7, load=simulated_path, most=60
+            )
+
+
+def simulated_path(name: str) -> Series:
+    """A log price of 1,100 business days: pure random walk, or AR(1) changes.
+
+    The AR(1) coefficient 0.718 makes the true conditional mean explain 20 % of the variance of
+    the change over 7 steps.
+    """
+    kind, _, path = name.partition(":")
+    rng = np.random.default_rng([int(path), len(kind)])
+    shocks = 0.006 * rng.standard_normal(1100)
+    phi = 0.718 if kind == "ar1" else 0.0
+    changes = np.zeros(1100)
+    for i in range(1, 1100):
+        changes[i] = phi * changes[i - 1] + shocks[i]
+    calendar = Calendar(kind=CalendarKind.BUSINESS)
+    return Series(
+        name=name.replace(":", "-"),
+        unit="unit",
+        calendar=calendar,
+        dates=calendar.future(np.datetime64("2015-01-01", "s"), 1100),
+        values=100 * np.exp(np.cumsum(changes)),
+        scale=Scale.LOG,
     )
