@@ -120,7 +120,7 @@ def score_cell(cell: Cell) -> list[Row]:
     places, subjects, kappas = subjects_of(cell, bank)
     scored = bank.pick(places)
     reference = _reference(bank)
-    write_forecasts(cell, scored, subjects, series)
+    write_forecasts(cell, scored, subjects, series, reference)
     digest = series.digests()[-1]
     base = figures(subjects[reference], scored)
     rows = []
@@ -183,7 +183,9 @@ def figures(quantiles: np.ndarray, bank: Bank) -> dict[str, float]:
     }
 
 
-def write_forecasts(cell: Cell, bank: Bank, subjects: dict[str, np.ndarray], series: Series) -> None:
+def write_forecasts(
+    cell: Cell, bank: Bank, subjects: dict[str, np.ndarray], series: Series, reference: str
+) -> None:
     """One row per subject, cutoff and step, in the unit."""
     at = [bank.level_index(level) for level in WRITTEN_LEVELS]
     dates = np.stack([series.session_dates(c, cell.steps) for c in bank.cutoffs])
@@ -200,7 +202,7 @@ def write_forecasts(cell: Cell, bank: Bank, subjects: dict[str, np.ndarray], ser
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.concat(frames, ignore_index=True)
     table["actual"] = np.tile(bank.scale.backward(bank.actuals).reshape(-1), len(subjects))
-    table["scale"] = str(bank.scale)
+    table["scale"], table["reference"] = str(bank.scale), reference
     table.to_parquet(folder / f"{cell.name}.parquet", index=False)
 
 
