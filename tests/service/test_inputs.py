@@ -110,6 +110,23 @@ def test_after_the_wait_the_run_is_stale_flagged_and_degraded(tmp_path: Path) ->
     assert stored.status == "degraded"
 
 
+def test_a_source_that_is_always_late_is_not_waited_for_twice(tmp_path: Path) -> None:
+    """A value comes at each look, and another is late by then: the wait is a day in all."""
+    path = place(tmp_path)
+    days = iter(["2023-07-03", "2023-07-04", "2023-07-05", "2023-07-06", "2023-07-07"])
+
+    def deliver(now: np.datetime64) -> None:
+        append(path, f"{next(days)},17.9")
+
+    fake = FakeClock("2023-07-04T00:10", deliver)
+    settings = settings_for(
+        tmp_path, inputs__ready_minutes="0", inputs__wait_minutes="1440", inputs__poll_seconds="86400"
+    )
+    outcome = run_service(settings, time_source=fake.clock)
+    assert fake.slept == [85800.0], "until the first deadline, not until the next one"
+    assert Flag.STALE_INPUT in outcome.result.forecast.flags
+
+
 def test_too_old_is_blocked_with_an_event(tmp_path: Path) -> None:
     place(tmp_path)
     with pytest.raises(CheckError, match="at most 3"):

@@ -111,7 +111,7 @@ def read_input(
     """
     clock = clock or Clock()
     policy = settings.inputs.policy(target.max_staleness)
-    waited = 0.0
+    waited, limit = 0.0, None
     while True:
         loaded = _judged(_load(settings, target, as_of, clock.now()), target, policy, clock.now(), as_of)
         freshness = loaded.report.freshness
@@ -120,10 +120,13 @@ def read_input(
             break
         if tell is not None and waited == 0:
             tell(f"{settings.service}: {freshness.reason}")
-        left = (freshness.wait_until - clock.now()) / np.timedelta64(1, "s")
+        limit = limit or freshness.wait_until
+        left = (min(limit, freshness.wait_until) - clock.now()) / np.timedelta64(1, "s")
         pause = min(settings.inputs.poll_seconds, max(float(left), 1.0))
         clock.sleep(pause)
         waited += pause
+        if clock.now() >= limit:  # a source that is always late would be waited for for ever
+            policy = replace(policy, wait_s=0.0)
     return _accepted(loaded, settings, waited)
 
 
