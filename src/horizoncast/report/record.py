@@ -185,6 +185,7 @@ def _member(outcome: MemberOutcome, row: MemberWeight | None) -> MemberRecord:
         weight=outcome.weight,
         decided_weight=row.weight if row else 0.0,
         would_be_weight=row.would_be_weight if row else 0.0,
+        slope=row.slope if row else 0.0,
         rmse=row.rmse if row else nan,
         relative=row.relative if row else nan,
         windows=row.windows if row else 0,

@@ -21,15 +21,15 @@ from horizoncast.engine import EngineResult, ForecastEngine
 from horizoncast.errors import HorizoncastError, StoreError
 from horizoncast.horizon import Horizon
 from horizoncast.policy.states import MemberState
-from horizoncast.report.plots import fan_chart
+from horizoncast.report.publish import publish
 from horizoncast.report.record import run_record
 from horizoncast.service.inputs import Clock, mark, read_input
 from horizoncast.service.settings import Settings
 from horizoncast.store.bank_cache import BankCache
-from horizoncast.store.log_records import event_record, log_records
+from horizoncast.store.log_records import event_record
 from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.records import EventRecord, RunRecord
-from horizoncast.store.results import sweep_staging, update_latest, write_run
+from horizoncast.store.results import sweep_staging
 from horizoncast.validation.backtest import Progress
 from horizoncast.validation.splitter import CutoffPlan
 
@@ -163,7 +163,8 @@ def _run(
         duration_s=time.monotonic() - clock,
     )
     tell(f"{settings.service}: writing")
-    folder = _publish(settings.output_folder, record, result)
+    root = settings.output_folder
+    folder = publish(result, record, root=root, log=root / METRICS).folder
     return RunOutcome(
         settings=settings,
         target=target,
@@ -173,14 +174,6 @@ def _run(
         folder=folder,
         metrics=settings.output_folder / METRICS,
     )
-
-
-def _publish(root: Path, record: RunRecord, result: EngineResult) -> Path:
-    """Write the folder, then what is derived from it."""
-    folder = write_run(root, record, extras={CHART: fan_chart(result)})
-    MetricsLog(root / METRICS).append(log_records(record))
-    update_latest(root, record, folder)
-    return folder
 
 
 def _events(settings: Settings, report: DataReport) -> list[EventRecord]:

@@ -86,6 +86,7 @@ def _member_record(run: RunRecord, member: MemberRecord) -> LogRecord:
         "weight": member.weight,
         "decided_weight": member.decided_weight,
         "would_be_weight": member.would_be_weight,
+        "slope": member.slope,
         "rmse": member.rmse,
         "relative": member.relative,
         "windows": member.windows,

@@ -25,7 +25,16 @@ from horizoncast.store.records import (
 )
 from horizoncast.store.schema import SCHEMA_VERSION
 
-_WEIGHT_FIELDS = ("weight", "decided_weight", "would_be_weight", "rmse", "relative", "windows", "reason")
+_WEIGHT_FIELDS = (
+    "weight",
+    "decided_weight",
+    "would_be_weight",
+    "slope",
+    "rmse",
+    "relative",
+    "windows",
+    "reason",
+)
 
 
 def decision_json(record: RunRecord) -> bytes:
@@ -168,6 +177,7 @@ def _member(
         weight=row["weight"],
         decided_weight=row["decided_weight"],
         would_be_weight=row["would_be_weight"],
+        slope=row["slope"],
         rmse=_number(row["rmse"]),
         relative=_number(row["relative"]),
         windows=row["windows"],

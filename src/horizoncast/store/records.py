@@ -36,6 +36,8 @@ class MemberRecord:
         Its forecast at the live cutoff, or the failure in its place.
     weight, decided_weight, would_be_weight
         The share it really had, the share the decision gave it, the share it would carry if on.
+    slope
+        How far the published median follows it away from the best naive.
     rmse, relative, windows
         Basis of the weight on the slice, in the scale and relative to the best naive; NaN if dropped.
     reason
@@ -54,6 +56,7 @@ class MemberRecord:
     weight: float
     decided_weight: float
     would_be_weight: float
+    slope: float
     rmse: float
     relative: float
     windows: int
