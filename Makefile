@@ -23,7 +23,7 @@ run: setup
 	$(BIN)/horizoncast run-all --target config/targets/usdmxn.toml
 
 test: setup
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q -m "not slow"
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q -m "not slow" $(PYTEST_FLAGS)
 
 test-slow: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q -m slow

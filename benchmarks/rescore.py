@@ -84,9 +84,7 @@ def figures(table: pd.DataFrame, steps: int) -> dict[str, float]:
     if (known["scale"] == "log").all():
         numbers = np.log(numbers)
     values = pd.DataFrame(numbers, columns=["actual", *levels]).assign(step=known["step"].to_numpy())
-    grid = [lead for lead in GRID if lead <= steps]
-    if steps <= GRID[-1] and grid[-1] != steps:
-        grid.append(steps)
+    grid = sorted({lead for lead in (*GRID, *range(120, steps + 1, 30), steps) if lead <= steps})
     on = values[values["step"].isin(grid)]
     error = on["actual"] - on["q0.5"]
     low, high = values["q0.025"], values["q0.975"]

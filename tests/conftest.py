@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from support import shared_folder
 
 PREFIXES = ("ENABLE_", "CHRONOS_", "HORIZONCAST_")
 
@@ -23,3 +26,30 @@ def bare_environment() -> Iterator[None]:
     leaked = {name: os.environ.pop(name) for name in _ours()}
     os.environ.update(saved)
     assert not leaked
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--check-skips",
+        action="store_true",
+        help="fail when the skipped tests are not those that tests/skipped lists",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Compare what was skipped with the committed list, with shared data and without."""
+    if not config.getoption("--check-skips"):
+        return
+    name = "with_shared_data.txt" if shared_folder().exists() else "without_shared_data.txt"
+    listed = (Path(__file__).parent / "skipped" / name).read_text().splitlines()
+    expected = {line for line in listed if line and not line.startswith(("#", "?"))}
+    allowed = expected | {line[1:].strip() for line in listed if line.startswith("?")}
+    skipped = {report.nodeid for report in terminalreporter.stats.get("skipped", [])}
+    wrong = [f"not listed in {name}: {test}" for test in sorted(skipped - allowed)]
+    wrong += [
+        f"listed in tests/skipped/{name} and not skipped: {test}" for test in sorted(expected - skipped)
+    ]
+    for line in wrong:
+        terminalreporter.write_line(line, red=True)
+    if wrong:
+        terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,5 +1,6 @@
 """Helpers shared by tests."""
 
+import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -11,9 +12,15 @@ from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.series import Covariate, Scale, Series
 
 
+def shared_folder() -> Path:
+    """Where shared data lies; `TESTS_SHARED` names another place (a folder that is not there: none)."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("TESTS_SHARED", beside))
+
+
 def shared_data(name: str) -> Path:
     """Path of a file in ``shared/data`` beside the checkout; the test is skipped without it."""
-    path = Path(__file__).resolve().parents[2] / "shared" / "data" / name
+    path = shared_folder() / name
     if not path.exists():
         pytest.skip(f"shared data absent: {name}")
     return path

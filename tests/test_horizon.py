@@ -31,12 +31,12 @@ def test_steps_from_numpy_become_plain_so_that_names_and_keys_do_not_change():
 
 
 @given(st.integers(1, 1000))
-def test_lead_grid_lies_in_the_horizon_and_ends_with_it_up_to_90(steps):
+def test_lead_grid_lies_in_the_horizon_and_ends_with_it(steps):
     grid = Horizon(steps=steps).lead_grid
     assert list(grid) == sorted(set(grid))
     assert grid[0] == 1
-    assert grid[-1] == min(steps, 90)
-    assert set(grid) - {steps} <= set(LEAD_GRID)
+    assert grid[-1] == steps
+    assert set(grid) - {steps} <= {*LEAD_GRID, *range(90, 1000, 30)}
 
 
 def test_service_horizons_have_the_strides_of_the_methods_page():

@@ -65,13 +65,16 @@ class Horizon:
 
     @property
     def lead_grid(self) -> tuple[int, ...]:
-        """Leads (1-based) of `LEAD_GRID` up to H; H itself closes the grid when it is at most 90.
+        """Leads (1-based) of `LEAD_GRID` up to H, every 30th beyond 90, closed by H itself.
 
         >>> Horizon(steps=8).lead_grid
         (1, 2, 3, 5, 7, 8)
+        >>> Horizon(steps=168).lead_grid[-4:]
+        (90, 120, 150, 168)
         """
         leads = tuple(lead for lead in LEAD_GRID if lead <= self.steps)
-        return leads if leads[-1] == self.steps or self.steps > LEAD_GRID[-1] else (*leads, self.steps)
+        leads += tuple(range(LEAD_GRID[-1] + 30, self.steps + 1, 30))
+        return leads if leads[-1] == self.steps else (*leads, self.steps)
 
     @property
     def stride(self) -> int | None:

@@ -272,3 +272,16 @@ def test_target_and_covariate_are_pulled_with_their_revisions(
         (revision,) = vintages.revisions("covariate:other", "close")
     assert str(revision.date)[:10] == "2024-04-29"
     assert PASSWORD.encode() not in b"".join(p.read_bytes() for p in store.rglob("*") if p.is_file())
+
+
+def test_the_first_pull_asks_from_the_sources_own_since(lite: str, tmp_path: Path) -> None:
+    """`:since` was left at 1900 when everything was asked for."""
+    from horizoncast.data.http import HttpClient
+    from horizoncast.data.pull import pull_target
+
+    text = target_text(lite, lite).replace('since = "2024-01-01"', 'since = "2024-04-01"')
+    target = parse_target(text.split("[[covariates]]", maxsplit=1)[0], place="one.toml", folder=tmp_path)
+    with HttpClient(Secrets({})) as client:
+        pull_target(target, tmp_path, client=client, now=np.datetime64("2024-05-01T08:00", "s"))
+    loaded = load_series(target, now=np.datetime64("2024-05-01T12:00"), store=tmp_path)
+    assert str(loaded.series.dates[0])[:10] == "2024-04-01"

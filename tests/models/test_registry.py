@@ -35,6 +35,15 @@ def test_missing_package_is_named(monkeypatch):
         member_class("ghost")
 
 
+@pytest.mark.parametrize("error", ["ImportError", "OSError"])
+def test_a_broken_package_is_no_reason_to_lose_the_run(monkeypatch, tmp_path, error):
+    (tmp_path / "broken_package_of_a_test.py").write_text(f"raise {error}('libgomp.so.1: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(MEMBERS, "ghost", "broken_package_of_a_test:Ghost")
+    with pytest.raises(NotInstalledError, match="libgomp"):
+        member_class("ghost")
+
+
 def test_settings_reach_the_member():
     member = make_member("random_forest", {"trees": 7}, service="forecaster_7d")
     assert member.config.trees == 7

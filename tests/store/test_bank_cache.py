@@ -239,7 +239,12 @@ def test_other_settings_are_computed_again(tmp_path: Path, change: dict[str, Any
 
 
 def test_the_service_is_part_of_the_key() -> None:
-    parts: dict[str, Any] = {"member_digest": "m", "data_digest": "d", "dates": SERIES.dates[:7], "levels": LEVELS}
+    parts: dict[str, Any] = {
+        "member_digest": "m",
+        "data_digest": "d",
+        "dates": SERIES.dates[:7],
+        "levels": LEVELS,
+    }
     keys = {row_key(**parts, service=name) for name in ("", "default", "7d", "30d")}
     assert len(keys) == 4
 

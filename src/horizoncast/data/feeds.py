@@ -311,7 +311,7 @@ def _query(question: Question, asker: Asker, budget: Budget) -> Delivery:
     rows = fetch_sql(
         question.source,
         question.columns,
-        since=None if whole else question.start,
+        since=question.since if whole else question.start,
         utc=question.utc,
         timeout_s=budget.left(),
         secrets=asker.client.secrets,

@@ -50,6 +50,12 @@ def member_class(name: str) -> type[Member[Any, Any]]:
             value=error.name,
             action="pip install 'horizoncast[neural]'",
         ) from error
+    except (ImportError, OSError) as error:  # a shared library that is missing, or of another version
+        raise NotInstalledError(
+            f"member {name} needs a package that cannot be imported",
+            value=str(error),
+            action="install its packages again, in the pinned versions",
+        ) from error
     return found
 
 
