@@ -155,15 +155,27 @@ def test_few_cutoffs_without_any_outcome_still_decide() -> None:
 
 
 def test_a_failing_live_member_leaves_its_share_to_the_others() -> None:
-    bank = noisy_bank([1.0, 0.9, 0.95], windows=41)
-    decision = decide(bank.pick(np.arange(40)), ON, CONFIG)
+    bank = noisy_bank([1.0, 0.9, 0.95, 0.92], windows=41)
+    on = dict.fromkeys("abc", MemberState.ON)
+    decision = decide(bank.pick(np.arange(40)), on, CONFIG)
     live = holes(bank, "a", [40]).pick(np.array([40]))
     combined = apply(decision, live)
     assert combined.flags == (Flag.MEMBER_FAILED,)
     assert combined.weights["a"] == 0.0
-    ratio = decision.weights["b"] / decision.weights["random_walk"]
-    assert combined.weights["b"] / combined.weights["random_walk"] == pytest.approx(ratio)
+    ratio = decision.weights["b"] / decision.weights["c"]
+    assert combined.weights["b"] / combined.weights["c"] == pytest.approx(ratio)
     assert sum(combined.weights.values()) == pytest.approx(1.0)
+
+
+def test_the_naive_has_weight_only_where_fewer_than_two_others_survive() -> None:
+    two = decide(noisy_bank([1.0, 0.9, 0.95]), ON, CONFIG)
+    one = decide(noisy_bank([1.0, 0.9, 1.6]), ON, CONFIG)
+    none = decide(noisy_bank([1.0, 1.6, 1.7]), ON, CONFIG)
+    assert two.weights["random_walk"] == 0.0
+    assert 0.0 < one.weights["random_walk"] < 1.0
+    assert one.weights["b"] == 0.0
+    assert none.weights == {"random_walk": 1.0, "a": 0.0, "b": 0.0}
+    assert none.kappa == 0.0
 
 
 def test_when_no_weighted_member_is_left_the_naive_stands_in_flagged() -> None:
@@ -182,7 +194,7 @@ def test_without_any_naive_the_weighted_members_go_out_flagged() -> None:
     decision = decide(bank.pick(np.arange(40)), ON, CONFIG)
     live = holes(bank, "random_walk", [40]).pick(np.array([40]))
     combined = apply(decision, live)
-    assert set(combined.flags) == {Flag.MEMBER_FAILED, Flag.FALLBACK}
+    assert set(combined.flags) == {Flag.FALLBACK}
     assert combined.weights["random_walk"] == 0.0
     share = decision.weights["a"] / (decision.weights["a"] + decision.weights["b"])
     want = share * live.median[1, 0] + (1 - share) * live.median[2, 0]
@@ -277,7 +289,7 @@ def test_the_numbers_of_a_decision_by_hand() -> None:
     leads = np.array([1, 2, 3, 5, 7, 10, 15, 20, 30])
     middle, actual = bank.median[:, :, leads - 1], bank.actuals[:, leads - 1]
     square = np.mean((middle - actual) ** 2 / leads, axis=(1, 2))
-    weights = (1 / square) / (1 / square).sum()
+    weights = np.array([0.0, *(1 / square[1:])]) / (1 / square[1:]).sum()  # two survive: none for the naive
     np.testing.assert_allclose(list(decision.weights.values()), weights)
 
     combined = np.tensordot(weights, bank.quantiles, axes=1)

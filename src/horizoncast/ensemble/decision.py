@@ -176,8 +176,24 @@ def _carries(name: str, states: Mapping[str, MemberState], naive: str) -> bool:
 
 
 def _capped(bank: Bank, errors: Errors, eligible: list[bool], config: DecisionConfig) -> Floats:
+    if config.rule == "trimmed_inverse_square":
+        eligible = _without_naive(bank, errors, eligible, config.trim)
     weights = weights_by(config.rule, bank, errors.rmse, eligible, config.trim)
     return weights if config.rule == "best" else cap_weights(weights, config.cap)
+
+
+def _without_naive(bank: Bank, errors: Errors, eligible: list[bool], trim: float) -> list[bool]:
+    """The members that weights are shared among: the naive only where fewer than two others survive.
+
+    Its say in the median is the skill factor. In the widths it has none where volatility models
+    are at hand: its share made them worse on every bed (docs/methods.md, "Weights").
+    """
+    best = np.nanmin(np.where(eligible, errors.rmse, np.nan))
+    others = [
+        able and name not in NAIVES and bool(rmse <= trim * best)
+        for able, name, rmse in zip(eligible, bank.members, errors.rmse, strict=True)
+    ]
+    return others if sum(others) >= 2 else eligible
 
 
 def _reason(name: str, state: MemberState, errors: Errors, naive: str, weight: float) -> str:
@@ -187,8 +203,8 @@ def _reason(name: str, state: MemberState, errors: Errors, naive: str, weight: f
         return ""
     if state is not MemberState.ON:
         return "in shadow" if state is MemberState.SHADOW else "off"
-    if name in NAIVES and name != naive:
-        return f"the better naive is {naive}"
+    if name in NAIVES:
+        return "its say is the skill factor" if name == naive else f"the better naive is {naive}"
     return "error too far above the best member's"
 
 
