@@ -296,7 +296,7 @@ def test_the_numbers_of_a_decision_by_hand() -> None:
     p = ((middle[1:] - middle[0]) / np.sqrt(leads)).reshape(2, -1)
     r = ((actual - middle[0]) / np.sqrt(leads)).ravel()
     share = weights[1:] / weights[1:].sum()
-    slopes = np.linalg.solve(p @ p.T + np.diag(30 / 5 * (r**2).mean() / (0.5**2 * share)), p @ r)
+    slopes = np.linalg.solve(p @ p.T + np.diag(30 / 5 * (r**2).mean() / (0.25**2 * share)), p @ r)
     np.testing.assert_allclose(list(decision.slopes.values()), [0.0, *slopes])
     kappa = slopes.sum()
     assert decision.kappa == pytest.approx(kappa)

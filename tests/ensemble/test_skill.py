@@ -135,8 +135,8 @@ def test_a_fixed_sum_is_kept() -> None:
 
 
 def test_priors_by_horizon_scale_and_naive() -> None:
-    assert prior_for(Horizon(steps=15), Scale.LOG, "random_walk") == 0.75
-    assert prior_for(Horizon(steps=30), Scale.LOG, "random_walk") == 0.5
+    assert prior_for(Horizon(steps=15), Scale.LOG, "random_walk") == 0.5
+    assert prior_for(Horizon(steps=30), Scale.LOG, "random_walk") == 0.25
     assert prior_for(Horizon(steps=30), Scale.LEVEL, "random_walk") == 1.0
     assert prior_for(Horizon(steps=90), Scale.LOG, "seasonal_naive") == 1.0
 
