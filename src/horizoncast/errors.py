@@ -17,6 +17,7 @@
     |- BankError                      5   numbers that may not be compared or combined
     |- PublicationError               6   the output gate blocked a run
     `- StoreError                     7   a result cannot be written or read
+       `- AlreadyPublishedError           the run exists and no new revision was asked for
 
 Every message says what was asked, the offending value, what is allowed and what to do.
 """
@@ -156,6 +157,10 @@ class StoreError(HorizoncastError):
     """A result cannot be written or read."""
 
     exit_code = 7
+
+
+class AlreadyPublishedError(StoreError):
+    """The (service, series, as-of) is published, and no new revision was asked for."""
 
 
 def close_match(name: str, known: Iterable[str]) -> str | None:
