@@ -1,5 +1,6 @@
 """Due moments: wall clock in a zone, daylight saving, first weekdays."""
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -74,8 +75,8 @@ def test_every_day_has_exactly_one_moment(start: datetime, hour: int, zone: str)
     cadence = Cadence(days=WEEKDAYS, time=f"{hour:02d}:30", timezone=zone)
     first = start.replace(tzinfo=UTC)
     found = list(cadence.between(first, first + timedelta(days=40)))
-    assert all(a.moment < b.moment for a, b in zip(found, found[1:], strict=False))
-    gaps = [b.local.date() - a.local.date() for a, b in zip(found, found[1:], strict=False)]
+    assert all(a.moment < b.moment for a, b in itertools.pairwise(found))
+    gaps = [b.local.date() - a.local.date() for a, b in itertools.pairwise(found)]
     assert set(gaps) == {timedelta(days=1)}
 
 

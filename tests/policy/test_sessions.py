@@ -17,7 +17,11 @@ KINDS = [Calendar(kind=kind) for kind in CalendarKind] + [Calendar(kind=Calendar
 def test_the_day_before_over_weekends_and_holidays() -> None:
     chile = Calendar(kind=CalendarKind.BUSINESS, country="CL")
     # 18 September 2026 is a Friday and a holiday: Monday the 21st still forecasts from Thursday the 17th
-    for day, last in (("2026-09-18", "2026-09-17"), ("2026-09-21", "2026-09-17"), ("2026-09-22", "2026-09-21")):
+    for day, last in (
+        ("2026-09-18", "2026-09-17"),
+        ("2026-09-21", "2026-09-17"),
+        ("2026-09-22", "2026-09-21"),
+    ):
         moment = datetime.fromisoformat(f"{day}T11:00").replace(tzinfo=UTC)
         assert expected_session(chile, moment) == int(chile.ordinal(np.datetime64(last))[0])
 

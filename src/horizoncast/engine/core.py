@@ -27,6 +27,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.child import Task
 from horizoncast.models.registry import NAIVES, make_config
+from horizoncast.policy.quorum import BelowQuorum, falls_short
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
@@ -75,9 +76,13 @@ class ForecastEngine:
         bank, live = lay_out(series, plan, runs, self.config.levels)
         states = self._states()
         rules = self.config.decision
-        decision = decide(bank.slice_at(series.last, rules.newest), states, rules)
+        few = self._below_quorum(series, live)
+        decided = {name: MemberState.SHADOW for name in states if name not in NAIVES} if few else {}
+        decision = decide(bank.slice_at(series.last, rules.newest), states | decided, rules)
         combined, reasons = self._gated(series, span, decision, live)
-        reasons += self._absent(runs)
+        if few:
+            combined = replace(combined, flags=tuple(dict.fromkeys((*combined.flags, Flag.FALLBACK))))
+        reasons = [*few, *reasons, *self._absent(runs)]
         replayed = replay(bank, states, rules, last=self.config.replays)
         scores, verdicts = evaluate(series, bank, replayed, decision.best_naive)
         return EngineResult(
@@ -201,6 +206,27 @@ class ForecastEngine:
             value="; ".join([f"ensemble: {problem}", *refused]),
             action="look at the last observations with `horizoncast data check`",
         )
+
+    def _below_quorum(self, series: Series, live: Bank) -> list[str]:
+        """Why too few members answered: the naives alone decide then, or nobody does.
+
+        Raises
+        ------
+        PublicationError
+            When the policy says that nothing is published below the quorum.
+        """
+        on = [n for n, s in self._states().items() if s is MemberState.ON and n not in NAIVES]
+        there = [n for n in on if n in live.members and live.answered[live.member_index(n), 0]]
+        if not falls_short(len(on), len(there), self.config.quorum):
+            return []
+        needed = min(self.config.quorum, len(on))
+        few = f"below the quorum: {len(there)} of {len(on)} members answered, {needed} are needed"
+        if self.config.below_quorum is BelowQuorum.BLOCKED:
+            raise PublicationError(
+                f"{series.name}: {few}",
+                action="look at why they failed, or set run.below_quorum = baseline",
+            )
+        return [few]
 
     def _absent(self, runs: dict[str, MemberRun]) -> list[str]:
         """Members that are on and gave no live forecast: a person must hear of each."""

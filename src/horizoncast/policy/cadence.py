@@ -141,7 +141,9 @@ class Cadence:
             timezone=str(values.get("timezone", default.timezone)),
             catch_up=_choice(CatchUp, "cadence.catch_up", values.get("catch_up", default.catch_up)),
             late_hours=_number("cadence.late_hours", values.get("late_hours", default.late_hours)),
-            grace_minutes=_number("cadence.grace_minutes", values.get("grace_minutes", default.grace_minutes)),
+            grace_minutes=_number(
+                "cadence.grace_minutes", values.get("grace_minutes", default.grace_minutes)
+            ),
         )
 
     @property
