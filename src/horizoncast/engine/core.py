@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from horizoncast.bank import Bank, build_bank
@@ -27,8 +28,10 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.child import Task
 from horizoncast.models.registry import NAIVES, make_config
+from horizoncast.policy.admission import MemoryPlan
 from horizoncast.policy.quorum import BelowQuorum, falls_short
 from horizoncast.policy.states import MemberState
+from horizoncast.resources import MIB, memory_available
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import MemberRun, Progress, run_members
@@ -44,11 +47,20 @@ class ForecastEngine:
         See `EngineConfig`.
     cache
         Where bank rows are kept between runs; None computes all of them.
+    peaks
+        Measured peak memory of members, MiB; those that never fit in what is free do not start.
     """
 
-    def __init__(self, config: EngineConfig | None = None, *, cache: BankCache | None = None) -> None:
+    def __init__(
+        self,
+        config: EngineConfig | None = None,
+        *,
+        cache: BankCache | None = None,
+        peaks: Mapping[str, float] | None = None,
+    ) -> None:
         self.config = EngineConfig() if config is None else config
         self.cache = cache
+        self.peaks = dict(peaks or {})
 
     def forecast(
         self, series: Series, horizon: Horizon | str | int, *, progress: Progress | None = None
@@ -162,8 +174,15 @@ class ForecastEngine:
             isolated=self.config.isolated,
             workers=self.config.workers,
             progress=progress,
+            memory=self._memory(),
         )
         return {**runs, **self._naives_again(tasks, runs)}
+
+    def _memory(self) -> MemoryPlan | None:
+        """Memory to share out; in this process nobody is capped, and nothing can be."""
+        if not self.config.isolated:
+            return None
+        return MemoryPlan(free_mb=memory_available() / MIB, peaks=self.peaks, needed=NAIVES)
 
     def _naives_again(self, tasks: list[Task], runs: dict[str, MemberRun]) -> dict[str, MemberRun]:
         """Naives whose process failed, run here: every decision stands on them.
