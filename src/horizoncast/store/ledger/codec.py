@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 
 from horizoncast.errors import StoreError
 from horizoncast.store.ledger.rows import Floats
+from horizoncast.store.names import encodable
 from horizoncast.store.plain import canonical, parse_json
 
 _JSON = frozenset({"levels", "reasons", "flags", "decision", "problems", "last_rows", "evidence", "payload"})
@@ -43,6 +44,11 @@ def unpack(blobs: Sequence[bytes], levels: int) -> Floats:
     return out
 
 
+def storable(text: str) -> str:
+    """A text that both databases hold: lone surrogates and NUL replaced."""
+    return encodable(str(text)).replace("\0", "\ufffd")
+
+
 def to_row(record: object) -> dict[str, object]:
     """A record's fields as values of columns; NaN becomes NULL."""
     out: dict[str, object] = {}
@@ -55,7 +61,7 @@ def to_row(record: object) -> dict[str, object]:
         elif isinstance(value, float) and not math.isfinite(value):
             value = None
         elif isinstance(value, str):
-            value = str(value)
+            value = storable(value)
         out[field.name] = value
     return out
 

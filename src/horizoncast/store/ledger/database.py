@@ -70,6 +70,12 @@ class Database:
             event.listen(self.engine, "connect", self._prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
 
+    def prepare(self) -> None:
+        """Make the folder of an embedded ledger."""
+        if self.file is not None:
+            with self._told("make"):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent view.
@@ -92,8 +98,6 @@ class Database:
             When it could not be committed.
         """
         with self._told("write"):
-            if self.file is not None:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
             options = {"horizoncast_writes": True}
             with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 if not self.sqlite:

@@ -85,6 +85,7 @@ def migrate(database: Database, *, to: int = NEWEST) -> int:
     StoreError
         When it was written by a newer program, or a statement fails: then it stays as it was.
     """
+    database.prepare()
     with database.reading() as connection:
         if version_of(connection) == to:
             return to

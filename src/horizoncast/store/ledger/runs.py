@@ -22,6 +22,7 @@ from horizoncast.store.ledger.rows import (
 )
 from horizoncast.store.ledger.schema import EVENTS, FORECASTS, MEMBERS, RUNS, SNAPSHOTS
 from horizoncast.store.plain import time_text
+from horizoncast.store.points import reach
 
 
 class RunBook:
@@ -61,6 +62,7 @@ class RunBook:
             connection.execute(insert(RUNS), to_row(run))
             _insert(connection, entry)
             outbox.add(connection, entry.messages, run_id=run.run_id, at=run.committed)
+            reach("committing")
         return run
 
     def get(self, run_id: str) -> RunRow | None:
