@@ -84,8 +84,7 @@ def test_the_pit_of_a_point_mass_is_the_middle_of_its_levels() -> None:
 
 
 def table(loss: np.ndarray, naive: np.ndarray, *, spacing: int = 5, subject: str = "ensemble") -> LiveTable:
-    cutoffs, steps = loss.shape
-    ordinals = spacing * np.arange(cutoffs)
+    ordinals = spacing * np.arange(len(loss))
     return LiveTable(
         subject=subject,
         cutoffs=FIRST + DAY * ordinals,

@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from horizoncast.bank import Bank, build_bank
+from horizoncast.bank import Bank, build_bank, continue_bank
 from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.live import NOTHING_LIVE, LiveHistory
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.engine.settings import EngineConfig, MemberSetting
 from horizoncast.ensemble.decision import apply, decide
@@ -63,7 +64,12 @@ class ForecastEngine:
         self.peaks = dict(peaks or {})
 
     def forecast(
-        self, series: Series, horizon: Horizon | str | int, *, progress: Progress | None = None
+        self,
+        series: Series,
+        horizon: Horizon | str | int,
+        *,
+        progress: Progress | None = None,
+        live: LiveHistory = NOTHING_LIVE,
     ) -> EngineResult:
         """Forecast the sessions after the series' last observation.
 
@@ -75,6 +81,8 @@ class ForecastEngine:
             ``Horizon``, ``"30d"`` or 30.
         progress
             Called as members answer.
+        live
+            Published forecasts that continue the bank, and the width that their outcomes ask for.
 
         Raises
         ------
@@ -85,13 +93,15 @@ class ForecastEngine:
         span = horizon if isinstance(horizon, Horizon) else Horizon.parse(horizon)
         plan = self.plan(series, span)
         runs = self._run(series, plan, progress)
-        bank, live = lay_out(series, plan, runs, self.config.levels)
+        bank, now = lay_out(series, plan, runs, self.config.levels)
+        bank = continue_bank(bank, series, live.of(runs))
         states = self._states()
         rules = self.config.decision
-        few = self._below_quorum(series, live)
+        few = self._below_quorum(series, now)
         decided = {name: MemberState.SHADOW for name in states if name not in NAIVES} if few else {}
         decision = decide(bank.slice_at(series.last, rules.newest), states | decided, rules)
-        combined, reasons = self._gated(series, span, decision, live)
+        decision = replace(decision, adaptive=live.adaptive)
+        combined, reasons = self._gated(series, span, decision, now)
         if few:
             combined = replace(combined, flags=tuple(dict.fromkeys((*combined.flags, Flag.FALLBACK))))
         reasons = [*few, *reasons, *self._absent(runs)]
