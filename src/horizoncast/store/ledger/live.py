@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, Row, Subquery, and_, func, insert, select
 
 from horizoncast.store.ledger.codec import from_row, to_row, unpack
 from horizoncast.store.ledger.database import Database
@@ -24,6 +25,8 @@ class OpenLead:
         Of its run.
     levels, quantiles
         Q levels, and (Q,) values in the unit.
+    revision
+        Of the score it gets: 0 for the first one, else the next.
     """
 
     run_id: str
@@ -34,6 +37,7 @@ class OpenLead:
     date: str
     levels: tuple[float, ...]
     quantiles: Floats
+    revision: int = 0
 
 
 class ScoreBook:
@@ -44,37 +48,44 @@ class ScoreBook:
 
     def open_leads(self, service: str, series: str, *, until: str) -> tuple[OpenLead, ...]:
         """Leads dated up to `until` that have no score, by run and step."""
-        key = and_(
-            SCORES.c.run_id == FORECASTS.c.run_id,
-            SCORES.c.subject == FORECASTS.c.subject,
-            SCORES.c.step == FORECASTS.c.step,
-        )
         query = (
             select(FORECASTS, RUNS.c.as_of, RUNS.c.cutoff, RUNS.c.levels)
             .join(RUNS, RUNS.c.run_id == FORECASTS.c.run_id)
-            .outerjoin(SCORES, key)
+            .outerjoin(SCORES, _same(SCORES, FORECASTS))
             .where(RUNS.c.service == service, RUNS.c.series == series)
             .where(FORECASTS.c.date <= until, SCORES.c.run_id.is_(None))
             .order_by(RUNS.c.as_of, RUNS.c.revision, FORECASTS.c.subject, FORECASTS.c.step)
         )
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        out = []
-        for row in rows:
-            levels = tuple(parse_json(row.levels))
-            out.append(
-                OpenLead(
-                    run_id=row.run_id,
-                    as_of=row.as_of,
-                    cutoff=row.cutoff,
-                    subject=row.subject,
-                    step=row.step,
-                    date=row.date,
-                    levels=levels,
-                    quantiles=unpack([bytes(row.quantiles)], len(levels))[0],
-                )
-            )
-        return tuple(out)
+            return tuple(_lead(row, 0) for row in connection.execute(query))
+
+    def actuals(self, service: str, series: str) -> tuple[tuple[str, float], ...]:
+        """Dates and the values they were scored against last, oldest first, each pair once."""
+        newest = _newest()
+        query = (
+            select(FORECASTS.c.date, SCORES.c.actual)
+            .join(SCORES, _same(SCORES, FORECASTS))
+            .join(newest, and_(_same(SCORES, newest), SCORES.c.revision == newest.c["last"]))
+            .join(RUNS, RUNS.c.run_id == SCORES.c.run_id)
+            .where(RUNS.c.service == service, RUNS.c.series == series)
+            .distinct()
+            .order_by(FORECASTS.c.date)
+        )
+        with self._database.reading() as connection:
+            return tuple((row.date, float(row.actual)) for row in connection.execute(query))
+
+    def leads_on(self, service: str, series: str, date: str) -> tuple[OpenLead, ...]:
+        """Leads of one date that have a score, ready to be scored again."""
+        newest = _newest()
+        query = (
+            select(FORECASTS, RUNS.c.as_of, RUNS.c.cutoff, RUNS.c.levels, newest.c["last"])
+            .join(RUNS, RUNS.c.run_id == FORECASTS.c.run_id)
+            .join(newest, _same(newest, FORECASTS))
+            .where(RUNS.c.service == service, RUNS.c.series == series, FORECASTS.c.date == date)
+            .order_by(RUNS.c.as_of, RUNS.c.revision, FORECASTS.c.subject)
+        )
+        with self._database.reading() as connection:
+            return tuple(_lead(row, row[-1] + 1) for row in connection.execute(query))
 
     def add(self, rows: Sequence[ScoreRow]) -> None:
         """Record scores in one transaction; a revised actual comes as the next `revision`.
@@ -92,19 +103,8 @@ class ScoreBook:
         self, service: str, series: str, *, since: str = "", subject: str | None = None
     ) -> tuple[ScoreRow, ...]:
         """Scores of runs with as-of `since` or later, the highest revision of each, by run and step."""
-        newest = (
-            select(
-                SCORES.c.run_id, SCORES.c.subject, SCORES.c.step, func.max(SCORES.c.revision).label("last")
-            )
-            .group_by(SCORES.c.run_id, SCORES.c.subject, SCORES.c.step)
-            .subquery()
-        )
-        key = and_(
-            SCORES.c.run_id == newest.c.run_id,
-            SCORES.c.subject == newest.c.subject,
-            SCORES.c.step == newest.c.step,
-            SCORES.c.revision == newest.c["last"],
-        )
+        newest = _newest()
+        key = and_(_same(SCORES, newest), SCORES.c.revision == newest.c["last"])
         query = (
             select(SCORES)
             .join(newest, key)
@@ -115,6 +115,32 @@ class ScoreBook:
         query = query if subject is None else query.where(SCORES.c.subject == subject)
         with self._database.reading() as connection:
             return tuple(from_row(ScoreRow, row) for row in connection.execute(query).mappings())
+
+
+def _newest() -> Subquery:
+    """The highest revision of every score."""
+    columns = (SCORES.c.run_id, SCORES.c.subject, SCORES.c.step)
+    return select(*columns, func.max(SCORES.c.revision).label("last")).group_by(*columns).subquery()
+
+
+def _same(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    """Whether rows of two tables speak of the same (run, subject, step)."""
+    return and_(*(one.c[name] == other.c[name] for name in ("run_id", "subject", "step")))
+
+
+def _lead(row: Row[Any], revision: int) -> OpenLead:
+    levels = tuple(parse_json(row.levels))
+    return OpenLead(
+        run_id=row.run_id,
+        as_of=row.as_of,
+        cutoff=row.cutoff,
+        subject=row.subject,
+        step=row.step,
+        date=row.date,
+        levels=levels,
+        quantiles=unpack([bytes(row.quantiles)], len(levels))[0],
+        revision=revision,
+    )
 
 
 class RolloutBook:
