@@ -91,13 +91,18 @@ class Ledger:
         Their members, forecasts, scores, events and messages go with them, events and sent messages
         of that age too; rollout decisions stay. Returns the number of runs.
         """
-        heads = [run.run_id for run in self.runs.heads()]
-        old = (RUNS.c.as_of < before, RUNS.c.run_id.not_in(heads), RUNS.c.derived.is_not(None))
+        heads = {(run.service, run.series, run.as_of) for run in self.runs.heads()}
+        old = [
+            run.run_id
+            for run in self.runs.all()
+            if run.as_of < before and run.derived and (run.service, run.series, run.as_of) not in heads
+        ]
         with self.database.writing() as connection:
-            gone = connection.execute(delete(RUNS).where(*old)).rowcount
+            for run_id in old:
+                connection.execute(delete(RUNS).where(RUNS.c.run_id == run_id))
             connection.execute(delete(EVENTS).where(EVENTS.c.at < before))
             done = OUTBOX.c.state != Delivery.PENDING.value
             connection.execute(delete(OUTBOX).where(OUTBOX.c.at < before, done))
             kept = select(RUNS.c.snapshot)
             connection.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.digest.not_in(kept)))
-        return int(gone)
+        return len(old)

@@ -8,6 +8,7 @@ commit, the next one completes them. A folder that no transaction ever named is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.rows import Floats, Message, RunRow
 from horizoncast.store.locks import publishing
 from horizoncast.store.log_records import log_records
+from horizoncast.store.log_rotation import every_archive, read_log
 from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.points import reach
 from horizoncast.store.records import RunRecord
@@ -112,8 +114,14 @@ def commit_run(
         return Committed(run=run, folder=folder, problems=_derive(ledger, run, record, root, log))
 
 
-def repair(ledger: Ledger, *, root: Path, log: Path) -> Repaired:
+def repair(ledger: Ledger, *, root: Path, log: Path, whole: bool = False) -> Repaired:
     """Mend what interrupted runs left: sweep, adopt, complete.
+
+    Parameters
+    ----------
+    whole
+        Complete every run that the log does not tell, not only those that were interrupted; so it is
+        when the log is gone, too.
 
     Raises
     ------
@@ -126,7 +134,7 @@ def repair(ledger: Ledger, *, root: Path, log: Path) -> Repaired:
         loose = [f for f in every_run_folder(root) if f.relative_to(root).as_posix() not in known]
         withdrawn, adopted, unknown, problems = _settle(ledger, loose, root, log)
         completed = []
-        for run in ledger.runs.underived():
+        for run in _untold(ledger, log) if whole or not log.exists() else ledger.runs.underived():
             found = _derive(ledger, run, None, root, log)
             problems += found
             completed += [] if found else [run.run_id]
@@ -170,7 +178,7 @@ def _settle(
     adopted: list[str] = []
     unknown: list[str] = []
     problems: list[str] = []
-    told = _told(log) if loose else set()
+    told = told_runs(log) if loose else set()
     created = ledger.created() if loose else ""
     for folder in loose:
         try:
@@ -187,12 +195,21 @@ def _settle(
     return withdrawn, adopted, unknown, problems
 
 
-def _told(log: Path) -> set[str]:
-    """Runs that the log tells completely: they were acknowledged."""
-    try:
-        return {str(record["run_id"]) for record in MetricsLog(log).read().of_kind(RecordKind.RUN)}
-    except StoreError:
-        return set()
+def _untold(ledger: Ledger, log: Path) -> tuple[RunRow, ...]:
+    """Runs that neither the log nor an archive of it tells, and those that were interrupted."""
+    told = told_runs(log)
+    return tuple(
+        run for run in ledger.runs.all() if run.pruned is None and (run.run_id not in told or not run.derived)
+    )
+
+
+def told_runs(log: Path) -> set[str]:
+    """Runs that the log or an archive of it tells completely: they were acknowledged."""
+    found: set[str] = set()
+    for path in (*every_archive(log), log):
+        with suppress(StoreError):
+            found |= {str(record["run_id"]) for record in read_log(path).of_kind(RecordKind.RUN)}
+    return found
 
 
 def _derive(ledger: Ledger, run: RunRow, record: RunRecord | None, root: Path, log: Path) -> tuple[str, ...]:
