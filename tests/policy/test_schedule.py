@@ -104,6 +104,13 @@ def test_a_run_on_stale_input_serves_the_moment_it_was_made_for() -> None:
     assert moments(plan(WEEKLY, "2026-01-16T09:00", before, stale)) == ["01-16"]
 
 
+def test_a_late_run_on_newer_data_serves_its_own_moment_and_leaves_nothing_to_the_next() -> None:
+    """Thursday's moment caught up on Friday at six, on Thursday's own session: at seven nothing is new."""
+    early = made("2026-01-08", "2026-01-09T06:00")
+    found = plan(DAILY, "2026-01-09T07:05", early, since="2026-01-07T12:00")
+    assert (found.run, found.missed) == ((), ())
+
+
 def test_a_holiday_brings_nothing_new_and_is_no_second_run() -> None:
     chile = Calendar(kind=CalendarKind.BUSINESS, country="CL")
     thursday = made("2026-09-17", "2026-09-18T11:05", chile)

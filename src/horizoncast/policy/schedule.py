@@ -97,21 +97,19 @@ def served(slots: Sequence[Slot], publications: Sequence[Publication]) -> set[Sl
     """Moments that have their forecast.
 
     A forecast on a session from a moment's own up to the next moment's serves it, whenever it was
-    made. One that ran on older input serves the moment after which it was made, provided the
-    session's own moment has another: so that a forecast caught up late never stands for a newer one.
+    made; and one made before the next moment came serves it, too, if it stands on newer sessions yet
+    (a moment caught up late). One that ran on older input serves the moment after which it was made,
+    provided the session's own moment has another: so that a forecast caught up for an old moment
+    never stands for a newer one.
     """
     done: set[Slot] = set()
-    spare: list[Publication] = []
     for publication in sorted(publications, key=lambda p: p.committed):
         own = next((slot for slot in reversed(slots) if slot.session <= publication.session), None)
-        if own is None or own in done:
-            spare.append(publication)
-        else:
+        then = next((slot for slot in reversed(slots) if slot.first.moment <= publication.committed), None)
+        if then is not None and (own is None or own in done or then.session <= publication.session):
+            done.add(then)
+        if own is not None:
             done.add(own)
-    for publication in spare:
-        last = next((slot for slot in reversed(slots) if slot.first.moment <= publication.committed), None)
-        if last is not None:
-            done.add(last)
     return done
 
 
