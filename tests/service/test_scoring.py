@@ -103,6 +103,12 @@ def test_a_value_that_disappears_is_told_and_its_score_stays(published: Ledger) 
     assert published.scores.all(SERVICE, NAME) == before
 
 
+def test_a_series_that_ends_earlier_withdraws_nothing(published: Ledger) -> None:
+    series = small_series()
+    score_live(published, SERVICE, series)
+    assert score_live(published, SERVICE, series.truncated(series.dates[385])).events == ()
+
+
 def test_tables_pair_each_subject_with_the_naive_of_the_same_cutoff(published: Ledger) -> None:
     score_live(published, SERVICE, small_series())
     tables = live_tables(published, SERVICE, NAME, CALENDAR)

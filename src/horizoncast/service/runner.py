@@ -23,6 +23,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.policy.states import MemberState
 from horizoncast.report.publish import publish
 from horizoncast.report.record import run_record
+from horizoncast.service.admitting import measured_peaks
 from horizoncast.service.inputs import Clock, mark, read_input
 from horizoncast.service.ledgers import open_ledger
 from horizoncast.service.notify import (
@@ -33,6 +34,9 @@ from horizoncast.service.notify import (
     send_due,
 )
 from horizoncast.service.prometheus import write_textfile
+from horizoncast.service.rollout import rolled_out
+from horizoncast.service.scoring import live_history, score_live
+from horizoncast.service.scoring import live_history, score_live
 from horizoncast.service.settings import Settings
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.store.ledger.ledger import Ledger
@@ -180,9 +184,12 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
     read_s = time.monotonic() - clock
     if not asked.reprocess:
         _require_unpublished(ledger, settings, loaded)
+    settings, learnt = _learn(settings, ledger, loaded, asked)
     tell(f"{settings.service}: {len(loaded.series)} sessions up to {_day(loaded)}, forecasting")
     engine = ForecastEngine(settings.engine_config(), cache=BankCache(settings.cache_folder))
-    result = mark(engine.forecast(loaded.series, settings.horizon, progress=asked.progress), given)
+    live = live_history(ledger, engine, loaded.series, settings.horizon)
+    result = engine.forecast(loaded.series, settings.horizon, progress=asked.progress, live=live)
+    result = mark(result, given)
     record = run_record(
         result,
         started=asked.started,
@@ -192,7 +199,7 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         settings=settings.recorded(),
         timings={"read": read_s, "waited": given.waited_s},
     )
-    events += [*given.events(), *_events(settings, loaded.report), *mending_events(mended)]
+    events += [*given.events(), *_events(settings, loaded.report), *learnt, *mending_events(mended)]
     record = replace(record, events=(*record.events, *events), duration_s=time.monotonic() - clock)
     tell(f"{settings.service}: writing")
     done = publish(
@@ -218,6 +225,20 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         run=done.run,
         problems=problems,
     )
+
+
+def _learn(
+    settings: Settings, ledger: Ledger, loaded: LoadedSeries, asked: _Asked
+) -> tuple[Settings, list[EventRecord]]:
+    """Score what has matured and take the states that hold now.
+
+    A run as of a past date reads what was known then, which is no base for scores.
+    """
+    events: list[EventRecord] = []
+    if asked.as_of is None:
+        events += score_live(ledger, settings.service, loaded.series).events
+    held, decided = rolled_out(settings, ledger, loaded.series)
+    return held, [*events, *decided]
 
 
 def _require_unpublished(ledger: Ledger, settings: Settings, loaded: LoadedSeries) -> None:

@@ -216,6 +216,8 @@ def _changes(
     series: Series, scored: Sequence[tuple[str, float]]
 ) -> tuple[list[tuple[str, float, float]], list[str]]:
     """Dates whose value is another one now, with both, and dates that have none any more."""
+    first, last = date_text(series.dates[0]), date_text(series.last)
+    scored = [(date, value) for date, value in scored if first <= date <= last]
     if not scored:
         return [], []
     dates = np.array([date for date, _ in scored], dtype="datetime64[s]")

@@ -24,6 +24,7 @@ from horizoncast.errors import ConfigError, close_match
 from horizoncast.policy.cadence import Cadence, CatchUp
 from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.retry import TickLimits
+from horizoncast.policy.rollout import Criteria
 from horizoncast.service.member_settings import BadSettingError
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -184,3 +185,34 @@ class TickSettings(Section):
 
     run_minutes: float = Field(default=TickLimits.run_minutes, gt=0, le=24 * 60)
     retry_minutes: float = Field(default=TickLimits.retry_minutes, ge=0)
+
+
+class RolloutSettings(Section):
+    """What a member must show before a person lets it carry weight; see `Criteria`."""
+
+    weeks: int = Field(default=Criteria.weeks, ge=1)
+    runs: int = Field(default=Criteria.runs, ge=1)
+    windows: PositiveFloat = Criteria.windows
+    peak_mb: PositiveFloat = Criteria.peak_mb
+    added_s: PositiveFloat = Criteria.added_s
+    success: float = Field(default=Criteria.success, ge=0, le=1)
+    failures: PositiveFloat = Criteria.failures
+    skill: float = Criteria.skill
+    coverage_low: float = Field(default=Criteria.coverage_low, ge=0, le=1)
+    coverage_high: float = Field(default=Criteria.coverage_high, ge=0, le=1)
+    would_be_weight: float = Field(default=Criteria.would_be_weight, ge=0, le=1)
+    harm: PositiveFloat = Criteria.harm
+    harm_windows: PositiveFloat = Criteria.harm_windows
+    crashes: int = Field(default=Criteria.crashes, ge=1)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        try:
+            self.as_criteria()
+        except ConfigError as error:
+            raise BadSettingError("rollout", error) from error
+        return self
+
+    def as_criteria(self) -> Criteria:
+        """The same as the policy takes it."""
+        return Criteria(**self.model_dump())

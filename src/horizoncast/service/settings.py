@@ -43,6 +43,7 @@ from horizoncast.service.sections import (
     DecisionSettings,
     InputSettings,
     RetentionSettings,
+    RolloutSettings,
     RunSettings,
     TickSettings,
 )
@@ -133,6 +134,7 @@ class Settings(KeepingSettings):
     decision: DecisionSettings = Field(default_factory=DecisionSettings)
     cadence: CadenceSettings = Field(default_factory=CadenceSettings)
     tick: TickSettings = Field(default_factory=TickSettings)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     members: dict[str, MemberSettings] = Field(default_factory=dict)
 
     @field_validator("horizon", mode="before")
@@ -187,9 +189,9 @@ class Settings(KeepingSettings):
         return values | {"members": members}
 
     def recorded(self) -> dict[str, Any]:
-        """What a manifest keeps: all but folders, pulling, ticks and retention, which change no number."""
+        """What a manifest keeps: all but folders, pulling, ticks and the like, which move no number."""
         values = self.table()
-        for table in ("retention", "tick"):
+        for table in ("retention", "tick", "rollout"):
             del values[table]
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
         data = {"later_overrides": values["data"]["later_overrides"]}
