@@ -25,6 +25,7 @@ from typing import Any
 
 from horizoncast.errors import AlreadyPublishedError, StoreError
 from horizoncast.service import notify
+from horizoncast.service.channels import DeliveryError
 from horizoncast.service.settings import KeepingSettings, load_settings
 from horizoncast.store import points
 from horizoncast.store.ledger.invariants import check_invariants
@@ -52,8 +53,12 @@ def receive(root: Path) -> None:
 
     def deliver(channel: str, payload: Any, *_: object) -> None:
         handle = os.open(root / "received", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(handle, f"{payload['run']}\n".encode())
-        os.close(handle)
+        try:
+            os.write(handle, f"{payload['run']}\n".encode())
+        except OSError as error:
+            raise DeliveryError("not received") from error
+        finally:
+            os.close(handle)
 
     notify.deliver = deliver
 
@@ -74,7 +79,7 @@ def run(root: Path, record: RunRecord, *, reprocess: bool = True) -> None:
         messages=(message,),
         reprocess=reprocess,
     )
-    notify.send_due(ledger, settings_of(root))
+    notify.send_due(ledger, settings_of(root), now=record.started)
 
 
 def forked(body: Callable[[], object]) -> int:
