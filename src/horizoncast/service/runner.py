@@ -36,7 +36,6 @@ from horizoncast.service.notify import (
 from horizoncast.service.prometheus import write_textfile
 from horizoncast.service.rollout import rolled_out
 from horizoncast.service.scoring import live_history, score_live
-from horizoncast.service.scoring import live_history, score_live
 from horizoncast.service.settings import Settings
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.store.ledger.ledger import Ledger
@@ -186,7 +185,8 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         _require_unpublished(ledger, settings, loaded)
     settings, learnt = _learn(settings, ledger, loaded, asked)
     tell(f"{settings.service}: {len(loaded.series)} sessions up to {_day(loaded)}, forecasting")
-    engine = ForecastEngine(settings.engine_config(), cache=BankCache(settings.cache_folder))
+    peaks = measured_peaks(ledger, settings.service, loaded.series.name)
+    engine = ForecastEngine(settings.engine_config(), cache=BankCache(settings.cache_folder), peaks=peaks)
     live = live_history(ledger, engine, loaded.series, settings.horizon)
     result = engine.forecast(loaded.series, settings.horizon, progress=asked.progress, live=live)
     result = mark(result, given)
