@@ -7,7 +7,7 @@ sooner, and nothing else happens. What is published stands in the ledger alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from horizoncast.policy.retry import Attempt
 
 FILE = ".tick.json"
 _KEPT = timedelta(days=90)
+_BEFORE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Memory:
     Parameters
     ----------
     first, looked
-        Moments of the first tick and of the last one that asked the ledger; None before them.
+        Moments from which on the missed ones are told, and of the last look; None before the first tick.
     told
         Newest missed moment that was told, by service.
     attempts
@@ -45,10 +46,14 @@ class Memory:
         """The newest attempt at a due moment."""
         return self.attempts.get(key_of(service, due))
 
-    def seen(self, now: datetime) -> Memory:
-        """The same after a look at the ledger; attempts long past are forgotten."""
+    def seen(self, now: datetime, due: Sequence[datetime] = ()) -> Memory:
+        """The same after a look at the ledger that found `due`; attempts long past are forgotten.
+
+        What was due before the very first tick is nobody's fault, unless that tick still serves it.
+        """
         kept = {key: a for key, a in self.attempts.items() if a.due > now - _KEPT}
-        return replace(self, first=self.first or now, looked=now, attempts=kept)
+        first = min([now, *(moment - _BEFORE for moment in due)])
+        return replace(self, first=self.first or first, looked=now, attempts=kept)
 
     def tried(self, service: str, attempt: Attempt) -> Memory:
         """The same with one more attempt."""

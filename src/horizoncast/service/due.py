@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LOOK_BACK = timedelta(days=14)
 """Moments missed longer ago are not told any more: the machine was off, and that is known."""
+_TICK = timedelta(seconds=1)
+"""A moment exactly as old as the limit is still served, and expires after that."""
 LEDGER_FILE = "ledger.sqlite"
 """The embedded ledger, as `horizoncast.store.ledger.database` names it; its module is not light."""
 
@@ -84,7 +86,7 @@ def _look_at(settings: LightSettings, now: datetime, memory: Memory) -> Looked:
     since = memory.told_since(settings.service)
     late = timedelta(hours=settings.cadence.late_hours)
     looked = memory.looked or now
-    expired = looked < now and any(settings.cadence.between(looked - late, now - late))
+    expired = looked < now and any(settings.cadence.between(looked - late - _TICK, now - late - _TICK))
     if not expired and not any_moment(settings.cadence, now):
         return Looked(settings=settings)
     try:

@@ -159,7 +159,8 @@ class _Work:
         home, moment = self.services[0].output_folder, self.now()
         memory = read_memory(home)  # again: the tick before this one may have just ended
         looked = tuple(look(self.services, moment, memory))
-        memory, missed = self._tell_missed(looked, memory.seen(moment))
+        due = [run.slot.due.moment for one in looked for run in one.runs]
+        memory, missed = self._tell_missed(looked, memory.seen(moment, due))
         write_memory(home, memory)
         ready = [run for one in looked for run in one.runs if _now_is_its_time(run, memory, moment)]
         self._pull([one for one in looked if one.pulls and any(run in ready for run in one.runs)])
