@@ -242,6 +242,24 @@ def load_settings(
     return settings
 
 
+def recalled_settings(service: str, recorded: Mapping[str, Any], current: Settings) -> Settings:
+    """The settings of a past run, as its manifest records them, with the folders of today.
+
+    Raises
+    ------
+    ConfigError
+        When this version no longer knows one of them.
+    """
+    values = {key: value for key, value in recorded.items() if key != "service"}
+    folders = {"output": current.run.output, "cache": current.run.cache}
+    values["run"] = {**values.get("run", {}), **folders}
+    values["data"] = {**current.data.model_dump(mode="json"), **values.get("data", {})}
+    layers = (Layer(name="manifest", values=values),)
+    settings = _validated(layers, Settings)
+    settings._service, settings._places, settings._layers = service, current.places, layers
+    return settings
+
+
 def load_keeping(
     service: str,
     places: Places,
