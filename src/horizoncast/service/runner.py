@@ -37,6 +37,7 @@ from horizoncast.service.prometheus import write_textfile
 from horizoncast.service.rollout import rolled_out
 from horizoncast.service.scoring import live_history, score_live
 from horizoncast.service.settings import Settings
+from horizoncast.service.watching import drift_events
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.publication import Repaired, repair
@@ -237,6 +238,7 @@ def _learn(
     events: list[EventRecord] = []
     if asked.as_of is None:
         events += score_live(ledger, settings.service, loaded.series).events
+        events += drift_events(ledger, settings.service, loaded.series)
     held, decided = rolled_out(settings, ledger, loaded.series)
     return held, [*events, *decided]
 
