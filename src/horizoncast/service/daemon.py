@@ -7,6 +7,7 @@ are joined to one.
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import threading
@@ -102,6 +103,7 @@ class Daemon:
         seconds
             Seconds between two beats instead; for tests and measurements.
         """
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a dropped beat is no news
         trigger = (
             CronTrigger(minute=f"*/{require_minutes(every)}" if every < 60 else "0", timezone="UTC")
             if seconds is None
