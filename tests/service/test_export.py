@@ -87,3 +87,11 @@ def test_systemd_reads_the_timer_as_meant(every: int) -> None:
     assert done.returncode == 0, done.stderr
     moments = [word for word in done.stdout.split() if word.count(":") == 2]
     assert f"00:{every:02d}:00" in moments or (every == 60 and "01:00:00" in moments)
+
+
+def test_units_run_as_the_account_named() -> None:
+    text = systemd_units(Path("/srv"), 15, user="forecast")[f"{UNIT}.service"]
+    assert "\nUser=forecast\n" in text
+    assert "User=" not in systemd_units(Path("/srv"), 15)[f"{UNIT}.service"]
+    with pytest.raises(ConfigError, match="account"):
+        systemd_units(Path("/srv"), 15, user="a\nExecStartPre=/bin/true")

@@ -61,17 +61,21 @@ def _plain(found: Preview) -> dict[str, object]:
     return {"service": found.service, "moments": moments, "warnings": list(found.warnings)}
 
 
-def export(kind: str, where: Where, *, every: int, out: Path | None) -> None:
+def export(kind: str, where: Where, *, every: int, out: Path | None, user: str | None) -> None:
     """Print or write what calls tick."""
     from horizoncast.service.export import cron_lines, systemd_units
 
     if kind not in KINDS:
         raise UnknownNameError.of("kind of schedule", kind, KINDS)
     root, named = where.places.root, where.passed()[2:]
+    if kind == "cron" and user is not None:
+        raise ConfigError(
+            "--user is for systemd", value=user, action=f"use: crontab -u {shlex.quote(user)} -e"
+        )
     if kind == "cron":
         _put({"horizoncast.cron": cron_lines(root, every, named)}, out)
     else:
-        _put(systemd_units(root, every, named), out)
+        _put(systemd_units(root, every, named, user=user), out)
 
 
 def _put(files: dict[str, str], out: Path | None) -> None:

@@ -108,6 +108,9 @@ def schedule_export(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the units; default: print them.")
     ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="NAME", help="Account that systemd's ticks run as.")
+    ] = None,
     root: Root = None,
     config: Config = None,
     env_file: EnvFile = None,
@@ -116,4 +119,4 @@ def schedule_export(
     from horizoncast.cli import scheduling, ticking
 
     where = ticking.Where(root=root, config=config, env_file=env_file)
-    scheduling.export(kind, where, every=every, out=out)
+    scheduling.export(kind, where, every=every, out=out, user=user)

@@ -6,6 +6,7 @@ enough, so that it cannot be wrong about time zones, daylight saving or first Tu
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -65,8 +66,19 @@ def cron_lines(root: Path, every: int, passed: Sequence[str] = ()) -> str:
     )
 
 
-def systemd_units(root: Path, every: int, passed: Sequence[str] = ()) -> dict[str, str]:
-    """A service and its timer by file name; parameters as in `cron_lines`."""
+def systemd_units(
+    root: Path, every: int, passed: Sequence[str] = (), *, user: str | None = None
+) -> dict[str, str]:
+    """A service and its timer by file name; parameters as in `cron_lines`.
+
+    Parameters
+    ----------
+    user
+        Account that ticks run as; None leaves it to systemd (root, for units of the system).
+    """
+    if user is not None and not re.fullmatch(r"[a-z_][a-z0-9_-]*", user):
+        raise ConfigError("--user is no name of an account", value=repr(user), allowed="such as forecast")
+    account = f"User={user}\n" if user is not None else ""
     step = require_minutes(every)
     when = "*-*-* *:*:00" if step == 1 else "*-*-* *:00:00" if step == _HOUR else f"*-*-* *:0/{step}:00"
     call = " ".join(_quoted(part) for part in [*program(), "tick", "--quiet", "--root", str(root), *passed])
@@ -78,7 +90,7 @@ Wants=network-online.target
 
 [Service]
 Type=oneshot
-WorkingDirectory={_escaped(str(root))}
+{account}WorkingDirectory={_escaped(str(root))}
 ExecStart={call}
 Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 Nice=5
