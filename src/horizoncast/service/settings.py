@@ -191,7 +191,7 @@ class Settings(KeepingSettings):
     def recorded(self) -> dict[str, Any]:
         """What a manifest keeps: all but folders, pulling, ticks and the like, which move no number."""
         values = self.table()
-        for table in ("retention", "tick", "rollout"):
+        for table in ("retention", "tick", "rollout", "ledger", "notify"):
             del values[table]
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
         data = {"later_overrides": values["data"]["later_overrides"]}

@@ -86,7 +86,7 @@ class Ledger:
         return (*(page for page in pages if page != "ok"), *loose)
 
     def prune(self, before: str) -> int:
-        """Forget runs with an as-of before a date, but never the newest of a (service, series).
+        """Forget runs with an as-of before a date whose folder is gone; the newest ones stay.
 
         Their members, forecasts, scores, events and messages go with them, events and sent messages
         of that age too; rollout decisions stay. Returns the number of runs.
@@ -95,7 +95,7 @@ class Ledger:
         old = [
             run.run_id
             for run in self.runs.all()
-            if run.as_of < before and run.derived and (run.service, run.series, run.as_of) not in heads
+            if run.as_of < before and run.pruned and (run.service, run.series, run.as_of) not in heads
         ]
         with self.database.writing() as connection:
             for run_id in old:
