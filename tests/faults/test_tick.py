@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -19,11 +20,12 @@ import pytest
 from due_services import FRIDAY, light, write_data, write_services
 from horizoncast.errors import HorizoncastError, RunEndedError, StoreError
 from horizoncast.service import tick as tick_module
-from horizoncast.service.attempts import FILE, read_memory
+from horizoncast.service.attempts import FILE, Memory, read_memory, write_memory
 from horizoncast.service.children import TIMED_OUT
 from horizoncast.service.due import LEDGER_FILE
 from horizoncast.service.tick import LOCK, TickReport, tick
 from horizoncast.store.ledger.ledger import Ledger
+from horizoncast.store.ledger.rows import Message
 from horizoncast.store.locks import alone
 
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -330,3 +332,22 @@ def test_a_run_past_its_limit_is_ended_and_on_record(tmp_path: Path) -> None:
     events = Ledger.at(tmp_path / "runs").events.all()
     assert [event.code for event in events] == ["RunEndedError"]
     assert "was ended after 0.01 minutes" in events[0].message
+
+
+def test_a_message_that_did_not_arrive_is_tried_again_between_runs(tmp_path: Path) -> None:
+    """The notifier is down; ticks with nothing due keep trying, less and less often, and never fail."""
+    more = "[notify]\nping = 'http://127.0.0.1:9/check'\ntimeout_s = 2.0"
+    (settings,) = light(write_services(tmp_path, more=more))
+    ledger = Ledger.at(tmp_path / "runs")
+    ledger.outbox.add([Message(key="run/1/mail", channel="webhook", payload={"subject": "s", "text": "t"})])
+    said: list[str] = []
+    now = datetime.now(tz=UTC) + timedelta(seconds=5)
+    write_memory(tmp_path / "runs", Memory().seen(now))
+    quiet = replace(settings, cadence=replace(settings.cadence, late_hours=0.0001))
+    tries = []
+    for seconds in (0, 5, 70, 75, 200):
+        moment = now + timedelta(seconds=seconds)
+        assert tick([quiet], now=lambda moment=moment: moment, tell=said.append).exit_code == 0
+        tries.append(ledger.outbox.all()[0].attempts)
+    assert tries == [1, 1, 2, 2, 3]
+    assert len(said) == 3

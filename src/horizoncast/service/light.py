@@ -24,6 +24,7 @@ _DEFAULTS: dict[str, Any] = {
     "data": {"store": "store"},
     "inputs": {"ready_minutes": 0.0},
     "ledger": {"url": ""},
+    "notify": {"mail_to": [], "webhooks": [], "ping": ""},
     "cadence": {},
     "tick": {},
 }
@@ -46,6 +47,8 @@ class LightSettings:
         Seconds from the end of a session until its value is usually there.
     ledger_url
         Empty for the embedded ledger.
+    notifies
+        Whether anybody is told of runs.
     overrides
         Dotted keys from the command line, which runs are told, too.
     """
@@ -59,6 +62,7 @@ class LightSettings:
     store_folder: Path
     ready_s: float
     ledger_url: str
+    notifies: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,6 +94,7 @@ def read_light(
         store_folder=_path(places, values["data"]["store"]),
         ready_s=60 * _number("inputs.ready_minutes", values["inputs"]["ready_minutes"]),
         ledger_url=str(values["ledger"]["url"]),
+        notifies=any(values["notify"][key] for key in _DEFAULTS["notify"]),
         overrides=dict(overrides or {}),
     )
 

@@ -19,6 +19,7 @@ from horizoncast.service.attempts import Memory, read_memory, write_memory
 from horizoncast.service.children import TIMED_OUT, Start, run_child
 from horizoncast.service.due import DueRun, Looked, look
 from horizoncast.service.light import LightSettings
+from horizoncast.service.sending import send_waiting
 
 LOCK = ".tick.lock"
 PULL_S = 1800.0
@@ -120,6 +121,7 @@ def tick(
     memory = read_memory(home)
     looked = tuple(look(services, moment, memory))
     if not _worth_it(looked, memory, moment):
+        send_waiting(services, moment, tell)
         return TickReport(looked=looked)
     from horizoncast.store.locks import alone
 

@@ -104,6 +104,18 @@ def failures(file: Path, since: str, *, timeout_s: float = 30.0) -> tuple[Failed
     return tuple(FailedRun(**{k: v or "" for k, v in zip(names, row, strict=True)}) for row in found)
 
 
+def waiting(file: Path, now: str, *, timeout_s: float = 30.0) -> bool:
+    """Whether a message is to be sent by `now` (UTC text).
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be read.
+    """
+    query = "SELECT 1 FROM outbox WHERE state = 'pending' AND due <= ? LIMIT 1"
+    return bool(_rows(file, query, (now,), timeout_s))
+
+
 def _rows(file: Path, query: str, values: tuple[str, ...], timeout_s: float) -> list[tuple[Any, ...]]:
     """Rows of a query; none when there is no file, or no ledger in it yet."""
     if not file.exists():
