@@ -42,7 +42,9 @@ _CONFUSED: dict[str, str] = {
 }
 _PREFIXES = ("ENABLE_", "CHRONOS_")
 _NEAR = 0.75
-_SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|private", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|credential|api_?key|private|webhooks|notify\.ping", re.IGNORECASE
+)
 _SECRET_URL = re.compile(r"(?<=://)[^/@\s]+@")
 HIDDEN = "(hidden)"
 
