@@ -18,7 +18,7 @@ from horizoncast.store.ledger.database import FILE
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "pandas", "scipy", "statsmodels", "arch", "sklearn", "torch", "matplotlib", "pyarrow", "sqlalchemy",
-    "pydantic_settings", "apscheduler", "horizoncast.models.registry", "horizoncast.engine",
+    "pydantic", "pydantic_settings", "apscheduler", "horizoncast.models.registry", "horizoncast.engine",
     "horizoncast.service.settings", "horizoncast.service.member_settings",
 )  # fmt: skip
 

@@ -28,9 +28,11 @@ from horizoncast.cli.arguments import (
     Store,
     TargetFile,
 )
+from horizoncast.cli.quick import plain_tick
 from horizoncast.errors import HorizoncastError
 
 EXIT_UNEXPECTED = 1
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="horizoncast",
@@ -338,7 +340,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code of what happened."""
     arguments = _completed(sys.argv[1:] if argv is None else argv)
     try:
-        app(args=arguments, prog_name="horizoncast")
+        plain = plain_tick(arguments)
+        if plain is None:
+            app(args=arguments, prog_name="horizoncast")
+        else:
+            plain.run()
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     except HorizoncastError as error:
         _complain(error, debug="--debug" in arguments)
         sys.exit(error.exit_code)
