@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,12 @@ import pytest
 from due_services import light, write_services
 from horizoncast.cli import main
 from horizoncast.errors import ConfigError, RunEndedError, UnknownNameError
+from horizoncast.service.scoring import score_live
+from horizoncast.store.ledger.entry import run_entry
 from horizoncast.store.ledger.ledger import Ledger
+from horizoncast.store.results import write_run
+from live_runs import record_at
+from small_runs import small_series
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,25 @@ def test_status_of_nothing_is_unknown_and_fails(run: Run) -> None:
     found = json.loads(run("status", "--json").out)
     assert {s["health"] for s in found} == {"unknown"}
     assert {s["service"] for s in found} == {"one", "two"}
+
+
+def test_scores_before_any_and_after_some(run: Run, root: Path) -> None:
+    assert "one: no live forecast has been scored yet" in run("scores", "one").out
+    folder = light(root, "one")[0].output_folder
+    ledger = Ledger.at(folder)
+    for row in (371, 376, 381, 386, 391):
+        record = record_at(row)
+        run_row = run_entry(record, write_run(folder, record), root=folder, imported=True)
+        renamed = replace(run_row.run, service="one", series="toy")
+        ledger.runs.commit(replace(run_row, run=renamed), reprocess=True)
+    score_live(ledger, "one", replace(small_series(), name="toy"))
+    shown = run("scores", "one", "--leads")
+    assert shown.code == 0, shown.err
+    for words in ("ensemble", "random_walk", "1 to 7", "independent", "cannot be told from luck"):
+        assert words in shown.out
+    found = json.loads(run("scores", "one", "--json").out)
+    assert found[0]["subject"] == "ensemble"
+    assert found[0]["running"][0]["skill"]["windows"] == 5
 
 
 def test_rollout_status_lists_every_member_and_criterion(run: Run) -> None:

@@ -1,7 +1,8 @@
-"""`status` and `rollout`: how services and members stand, and what people decide about them."""
+"""`status`, `scores` and `rollout`: how services and members stand, and what people decide about them."""
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from horizoncast.cli.screen import Screen
     from horizoncast.service.rollout import MemberStanding, Rollout
     from horizoncast.service.settings import Settings
+    from horizoncast.service.track import SubjectTrack
     from horizoncast.store.ledger.rows import Transition
+    from horizoncast.validation.live import Running
 
 rollout_app = typer.Typer(help="Members: off, shadow or on, and why.", no_args_is_help=True)
 Member = Annotated[str, typer.Argument(help="Name of a member, as in var.")]
@@ -24,6 +27,7 @@ Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; on 
 def add_to(app: typer.Typer) -> None:
     """Enter the commands."""
     app.command("status")(status)
+    app.command("scores")(scores)
     app.add_typer(rollout_app, name="rollout")
 
 
@@ -52,6 +56,39 @@ def status(
             typer.echo(f"{s.health:<9}{s.service}: {dates}{f' ({s.reason})' if s.reason else ''}")
     if code := worst(found).exit_code:
         raise typer.Exit(code)
+
+
+def scores(
+    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    *,
+    leads: Annotated[bool, typer.Option("--leads", help="Lead by lead, too.")] = False,
+    json: Json = False,
+    set_: Sets = None,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Show how published forecasts have done: live skill, coverage and bias, with their errors."""
+    from horizoncast.cli.options import Common
+    from horizoncast.cli.screen import Screen, print_json
+    from horizoncast.service.track import track_record
+
+    common = Common.of(sets=set_, root=root, config=config, env_file=env_file)
+    names = common.places().services() if service is None else (service,)
+    opened = [_opened(common.settings(name)) for name in names]
+    found = [track_record(o.ledger, o.settings.service, o.series, o.calendar) for o in opened]
+    if json:
+        print_json([track for tracks in found for track in tracks])
+        return
+    screen = Screen(as_json=False, quiet=False)
+    for name, tracks in zip(names, found, strict=True):
+        if not tracks:
+            typer.echo(f"{name}: no live forecast has been scored yet")
+            continue
+        rows = [_track_row(t.subject, r) for t in tracks for r in (t.running if leads else t.running[:1])]
+        screen.table(f"{name} {tracks[0].series}, live", _TRACK_HEAD, rows)
+        for track in tracks:
+            screen.rows("", [(track.subject, text) for text in _track_notes(track)])
 
 
 @rollout_app.command("status")
@@ -123,6 +160,48 @@ def rollout_rollback(
     rollout = _of(service, set_, root, config, env_file)
     state = None if to is None else MemberState.parse(to)
     _tell(rollout.rollback(member, Decision(who=by, why=why), to=state))
+
+
+_TRACK_HEAD = ("subject", "steps", "cutoffs", "independent", "skill", "80 % covers", "95 % covers", "bias")
+
+
+def _track_row(subject: str, found: Running) -> tuple[str, ...]:
+    first, last = found.leads
+    return (
+        subject,
+        str(first) if first == last else f"{first} to {last}",
+        str(found.skill.windows),
+        f"{found.skill.n_eff:.1f}",
+        _with_error(found.skill.value, found.skill.error, "{:.1%}"),
+        _with_error(found.coverage_80.value, found.coverage_80.error, "{:.1%}"),
+        _with_error(found.coverage_95.value, found.coverage_95.error, "{:.1%}"),
+        _with_error(found.bias.value, found.bias.error, "{:.3g}"),
+    )
+
+
+def _with_error(value: float, error: float, form: str) -> str:
+    """``12.0% (error 3.1%)``; what is not known is left out."""
+    if isnan(value):
+        return "not yet known"
+    return form.format(value) + (f" (error {form.format(error)})" if not isnan(error) else "")
+
+
+def _track_notes(track: SubjectTrack) -> list[str]:
+    """What may be said of it, and what may not."""
+    notes = []
+    if track.running[0].skill.windows and not track.running[0].skill.can_be_told:
+        notes.append("too few independent cutoffs: skill cannot be told from luck")
+    if track.test is not None:
+        notes.append(
+            f"80 % interval at the last step, {track.test.windows} cutoffs apart: coverage p = "
+            f"{track.test.p_unconditional:.2f}, independence p = {track.test.p_independence:.2f}"
+        )
+    if track.recent.leads:
+        notes.append(
+            f"loss over the naive's on common leads: {track.recent.recent:.3f} in the last half year, "
+            f"{track.recent.earlier:.3f} before"
+        )
+    return notes
 
 
 def _of(
