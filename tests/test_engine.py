@@ -23,6 +23,7 @@ from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.naive import RandomWalkConfig
 from horizoncast.models.registry import MEMBERS, NAIVES
+from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Scale, Series
 from horizoncast.store.bank_cache import BankCache
@@ -172,8 +173,11 @@ def test_a_member_that_fails_wholly_is_recorded_and_degrades_the_run(monkeypatch
     assert (toy.answered, toy.weight) == (0, 0.0)
     assert toy.problems[0].code == "ZeroDivisionError"
     assert result.status is Status.DEGRADED
-    assert result.status_reasons == ("toy is on and gave no forecast (ZeroDivisionError)",)
-    assert result.forecast.same_numbers(run().forecast)
+    assert result.status_reasons == (
+        "below the quorum: 0 of 1 members answered, 1 are needed",
+        "toy is on and gave no forecast (ZeroDivisionError)",
+    )
+    np.testing.assert_array_equal(result.forecast.quantiles, run().forecast.quantiles)
 
 
 def test_a_member_in_shadow_that_fails_degrades_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,3 +365,38 @@ def test_the_shipped_members_together_run_after_run(tmp_path: Path) -> None:
     with threadpool_limits(1):
         in_process = ForecastEngine(EngineConfig(isolated=False, replays=3)).forecast(SERIES, "7d")
     assert same(first, in_process)
+
+
+def below(monkeypatch: pytest.MonkeyPatch, quorum: int, **changes: Any) -> EngineResult:
+    """One of two members answers."""
+    bad = toy_setting(monkeypatch, "bad", act="bug")
+    return run(members=(*NAIVE_ONLY, toy_setting(monkeypatch), bad), quorum=quorum, **changes)
+
+
+def test_enough_members_make_a_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = below(monkeypatch, 1)
+    assert {m.name: m.weight for m in result.members}["toy"] > 0.0
+    assert result.status_reasons == ("bad is on and gave no forecast (ZeroDivisionError)",)
+
+
+def test_below_the_quorum_the_best_naive_is_published_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = below(monkeypatch, 2)
+    np.testing.assert_array_equal(
+        result.forecast.quantiles, run().forecast.quantiles
+    )  # calibrated as a run of the naives alone
+    assert {m.name: m.weight for m in result.members if m.name not in NAIVES} == {"toy": 0.0, "bad": 0.0}
+    assert Flag.FALLBACK in result.forecast.flags
+    assert result.status is Status.DEGRADED
+    assert "below the quorum: 1 of 2 members answered, 2 are needed" in result.status_reasons
+
+
+def test_below_the_quorum_nothing_is_published_where_the_policy_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(PublicationError, match="below the quorum: 1 of 2"):
+        below(monkeypatch, 2, below_quorum=BelowQuorum.BLOCKED)
+
+
+def test_a_quorum_never_asks_for_more_members_than_are_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(quorum=5).status is Status.PUBLISHED
+    assert run(members=(*NAIVE_ONLY, toy_setting(monkeypatch)), quorum=5).status is Status.PUBLISHED

@@ -14,6 +14,7 @@ from horizoncast.resources import (
     THREAD_VARIABLES,
     child_environment,
     memory_available,
+    memory_kills,
     memory_limit,
     usage_now,
 )
@@ -261,3 +262,15 @@ def test_the_environment_comes_back_after_an_error(monkeypatch):
 def test_one_thread_is_the_default_of_every_library_we_load():
     assert {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"} <= set(THREAD_VARIABLES)
     assert resources.THREAD_VARIABLES["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_kills_for_memory_are_counted_in_both_versions(tmp_path):
+    two = tmp_path / "two" / "batch"
+    two.mkdir(parents=True)
+    (two / "memory.events").write_text("low 0\nhigh 0\nmax 7\noom 2\noom_kill 2\noom_group_kill 0\n")
+    assert memory_kills(tmp_path / "two", groups(tmp_path, "0::/batch")) == 2
+    one = tmp_path / "one" / "memory"
+    one.mkdir(parents=True)
+    (one / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n")
+    assert memory_kills(tmp_path / "one", groups(tmp_path, "4:memory:/elsewhere")) == 5
+    assert memory_kills(tmp_path / "none", groups(tmp_path, "0::/")) == 0

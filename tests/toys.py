@@ -125,6 +125,37 @@ def _allocate(config: ToyConfig) -> None:
     np.ones(400 * 1024 * 1024 // 8)
 
 
+def _import_without_memory(config: ToyConfig) -> None:
+    """As the dynamic linker puts it (observed with RLIMIT_DATA and an extension module)."""
+    raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+
+def _thread_without_memory(config: ToyConfig) -> None:
+    """A failed allocation deep inside, wrapped by a library."""
+    try:
+        np.ones(400 * 1024 * 1024 // 8)
+    except MemoryError as error:
+        raise RuntimeError("could not run the operator") from error
+
+
+def _start_threads(config: ToyConfig) -> None:
+    """Threads whose stacks count as data, until one cannot be started."""
+    import threading
+
+    threading.stack_size(64 * 1024 * 1024)
+    hold = threading.Event()
+    for _ in range(1000):
+        threading.Thread(target=hold.wait, daemon=True).start()
+
+
+def _abort_without_memory(config: ToyConfig) -> None:
+    """What C++ does with a std::bad_alloc that nobody catches."""
+    os.write(
+        2, b"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
+    )
+    os.abort()
+
+
 def _leave_grandchild(config: ToyConfig) -> None:
     """Die, leaving a process behind that holds every open pipe."""
     if os.fork() == 0:
@@ -147,6 +178,11 @@ _ACTS = {
     "kill": lambda config: os.kill(os.getpid(), signal.SIGKILL),
     "hang": lambda config: time.sleep(120),
     "memory": _allocate,
+    "memory_import": _import_without_memory,
+    "memory_wrapped": _thread_without_memory,
+    "memory_threads": _start_threads,
+    "memory_abort": _abort_without_memory,
+    "abort": lambda config: os.abort(),
     "unpicklable": _raise_local,
     "needy": _raise_needy,
     "bug": _raise_zero,

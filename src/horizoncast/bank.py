@@ -220,6 +220,38 @@ def build_bank(
     )
 
 
+def continue_bank(bank: Bank, series: Series, rows: Mapping[str, Iterable[Forecast]]) -> Bank:
+    """The bank with live forecasts in place of the backtest's at the same member and cutoff.
+
+    Only rows that belong are taken: a cutoff and a member of the bank, its levels, and dates that are
+    still the series' sessions (a market that closed unforeseen moves the steps of a forecast made
+    before; the backtest's row knows better then). Without any the bank is returned as it is.
+
+    Parameters
+    ----------
+    bank
+        Matured cutoffs, in the scale.
+    series
+        The bank's series, as it is now.
+    rows
+        Published forecasts per member, in the unit.
+    """
+    place = {as_stamp(cutoff): w for w, cutoff in enumerate(bank.cutoffs)}
+    quantiles, asked = bank.quantiles.copy(), bank.asked.copy()
+    taken = 0
+    for name, forecasts in rows.items():
+        for forecast in forecasts if name in bank.members else ():
+            w = place.get(forecast.cutoff)
+            if w is None or forecast.levels != bank.levels or forecast.steps != bank.horizon.steps:
+                continue
+            dates = series.session_dates(forecast.cutoff, forecast.steps)
+            if np.array_equal(forecast.dates, dates):
+                k = bank.member_index(name)
+                quantiles[k, w], asked[k, w] = _scaled(forecast, series, dates, bank.levels), True
+                taken += 1
+    return replace(bank, quantiles=sealed(quantiles), asked=sealed(asked)) if taken else bank
+
+
 def _scaled(forecast: Forecast, series: Series, dates: Dates, levels: tuple[float, ...]) -> Floats:
     """A forecast's quantiles in the scale, after checking that they belong in the bank."""
     if (forecast.series, forecast.unit) != (series.name, series.unit):

@@ -16,7 +16,9 @@
     |- ForecastError                  5   a forecast breaks its invariants
     |- BankError                      5   numbers that may not be compared or combined
     |- PublicationError               6   the output gate blocked a run
-    `- StoreError                     7   a result cannot be written or read
+    |- StoreError                     7   a result cannot be written or read
+    |  `- AlreadyPublishedError           the run exists and no new revision was asked for
+    `- RunEndedError                  8   a run did not end by itself, or never began
 
 Every message says what was asked, the offending value, what is allowed and what to do.
 """
@@ -156,6 +158,16 @@ class StoreError(HorizoncastError):
     """A result cannot be written or read."""
 
     exit_code = 7
+
+
+class RunEndedError(HorizoncastError):
+    """A run did not end by itself: a signal, the time limit, a defect; or it never began."""
+
+    exit_code = 8
+
+
+class AlreadyPublishedError(StoreError):
+    """The (service, series, as-of) is published, and no new revision was asked for."""
 
 
 def close_match(name: str, known: Iterable[str]) -> str | None:

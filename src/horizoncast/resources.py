@@ -74,6 +74,24 @@ def memory_available(root: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> in
     return free
 
 
+def memory_kills(root: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
+    """Processes of this control group that the system has killed for memory so far.
+
+    Version 2 counts them in ``memory.events``, version 1 in ``memory.oom_control``; 0 where neither
+    can be read.
+    """
+    for mount, controller, name in (
+        (root, "", "memory.events"),
+        (root / "memory", "memory", "memory.oom_control"),
+    ):
+        group = _own_group(membership, controller)
+        for place in dict.fromkeys((group, *group.parents, Path())):
+            found = _keyed(mount / place / name).get("oom_kill")
+            if found is not None:
+                return found
+    return 0
+
+
 def usage_now(started: float, now: float) -> Usage:
     """Usage of this process; `started` and `now` are readings of one monotonic clock."""
     own = resource.getrusage(resource.RUSAGE_SELF)
@@ -174,10 +192,15 @@ def _reclaimable(folder: Path) -> int:
     Version 1 counts the group alone under ``inactive_file`` and its children, as the usage does,
     under ``total_inactive_file``.
     """
-    try:
-        lines = (folder / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    pairs = [line.split() for line in lines]
-    count = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    count = _keyed(folder / "memory.stat")
     return count.get("total_inactive_file", count.get("inactive_file", 0))
+
+
+def _keyed(path: Path) -> dict[str, int]:
+    """Counts of a control file by name; empty when it cannot be read."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = [line.split() for line in lines]
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

@@ -262,3 +262,51 @@ def test_the_naive_is_fast_in_its_process() -> None:
     assert time.monotonic() - started < 5.0
     assert usage.wall_s < 2.0
     assert np.isfinite(usage.peak_mb)
+
+
+@pytest.mark.parametrize(
+    ("act", "word"),
+    [
+        ("memory", "MemoryError"),
+        ("memory_import", "ImportError"),
+        ("memory_wrapped", "RuntimeError"),
+        ("memory_threads", "RuntimeError"),
+        ("memory_abort", "std::bad_alloc"),
+    ],
+)
+def test_a_failed_allocation_is_recognised_however_it_shows(
+    monkeypatch: pytest.MonkeyPatch, act: str, word: str
+) -> None:
+    """MemoryError, ImportError, RuntimeError or abort: one code, and what came before is kept."""
+    forecasts, failures, _ = answers(task(enter(monkeypatch, act=act, at=1), memory_mb=300))
+    assert len(forecasts) == 1
+    assert [f.code for f in failures] == ["OutOfMemory"]
+    assert word in failures[0].reason
+
+
+def test_an_abort_that_is_no_lack_of_memory_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, failures, _ = answers(task(enter(monkeypatch, act="abort", at=1)))
+    assert [f.code for f in failures] == ["ProcessDied"]
+
+
+def test_a_kill_by_the_system_for_memory_is_told_from_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([3, 4])
+    monkeypatch.setattr(child, "memory_kills", lambda: next(counts))
+    _, failures, _ = answers(task(enter(monkeypatch, act="kill", at=1)))
+    assert [f.code for f in failures] == ["OutOfMemory"]
+
+
+def test_what_a_member_says_on_standard_error_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answers(task(enter(monkeypatch, act="memory_abort", at=1)))
+    assert "std::bad_alloc" in capfd.readouterr().err
+
+
+def test_no_file_handle_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = enter(monkeypatch)
+    answers(task(config))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(5):
+        answers(task(config))
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # noqa: PTH208

@@ -2,9 +2,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from horizoncast.errors import StoreError
+from horizoncast.errors import AlreadyPublishedError
 from horizoncast.report.publish import publish
 from horizoncast.report.record import run_record
+from horizoncast.store.ledger.ledger import Ledger
+from horizoncast.store.ledger.publication import repair
 from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.results import latest_run, read_run
 from horizoncast.store.schema import RecordKind
@@ -16,7 +18,8 @@ START = datetime(2024, 6, 29, 11, 0, tzinfo=UTC)
 def test_a_run_is_published_with_charts_latest_and_log(tmp_path):
     result = small_result(horizon=30)
     record = run_record(result, started=START)
-    done = publish(result, record, root=tmp_path / "results", log=tmp_path / "metrics.jsonl")
+    ledger = Ledger.at(tmp_path / "results")
+    done = publish(result, record, root=tmp_path / "results", log=tmp_path / "metrics.jsonl", ledger=ledger)
     names = {path.name for path in done.folder.iterdir()}
     assert {"fan_chart.png", "fan_chart_380.png", "fan_chart.svg", "manifest.json"} <= names
     assert read_run(done.folder).run_id == record.run_id
@@ -33,6 +36,8 @@ def test_two_publications_of_one_result_are_equal_but_for_the_manifest(tmp_path)
             run_record(result, started=START.replace(hour=hour)),
             root=tmp_path / "results",
             log=tmp_path / "metrics.jsonl",
+            ledger=Ledger.at(tmp_path / "results"),
+            reprocess=True,
         ).folder
         for hour in (1, 2)
     ]
@@ -41,11 +46,31 @@ def test_two_publications_of_one_result_are_equal_but_for_the_manifest(tmp_path)
         assert same == (path.name != "manifest.json"), path.name
 
 
-def test_a_log_that_cannot_be_written_is_an_error_and_the_run_stays(tmp_path):
-    result = small_result()
+def test_a_log_that_cannot_be_written_leaves_a_published_run_that_the_next_one_completes(tmp_path):
+    result, root, log = small_result(), tmp_path / "results", tmp_path / "metrics.jsonl"
     record = run_record(result, started=START)
-    (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(StoreError, match="cannot append"):
-        publish(result, record, root=tmp_path / "results", log=tmp_path / "metrics.jsonl")
-    folder = latest_run(tmp_path / "results", "usd_mxn", "forecaster_7d")
-    assert folder is not None and read_run(folder).run_id == record.run_id
+    ledger = Ledger.at(root)
+    log.mkdir()
+    done = publish(result, record, root=root, log=log, ledger=ledger)
+    assert "cannot append" in done.problems[0]
+    assert [run.run_id for run in ledger.runs.underived()] == [record.run_id]
+    log.rmdir()
+    assert repair(ledger, root=root, log=log).completed == (record.run_id,)
+    assert latest_run(root, "usd_mxn", "forecaster_7d") == done.folder
+    assert [run["run_id"] for run in MetricsLog(log).read().of_kind(RecordKind.RUN)] == [record.run_id]
+
+
+def test_an_as_of_is_published_once_unless_asked(tmp_path):
+    result, root, log = small_result(), tmp_path / "results", tmp_path / "metrics.jsonl"
+    ledger = Ledger.at(root)
+    first = publish(result, run_record(result, started=START), root=root, log=log, ledger=ledger)
+    again = run_record(result, started=START.replace(hour=12))
+    with pytest.raises(AlreadyPublishedError, match="2023-07-14"):
+        publish(result, again, root=root, log=log, ledger=ledger)
+    assert [run.run_id for run in ledger.runs.all()] == [first.run.run_id]
+    assert list((root / "usd_mxn" / "forecaster_7d").glob("*/manifest.json")) == [
+        first.folder / "manifest.json"
+    ]
+    second = publish(result, again, root=root, log=log, ledger=ledger, reprocess=True)
+    assert (first.run.revision, second.run.revision) == (1, 2)
+    assert latest_run(root, "usd_mxn", "forecaster_7d") == second.folder

@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,27 @@ def test_a_missing_package_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_missing_time_zones_are_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.zoneinfo, "available_timezones", set)
     assert next(doctor.clock()).level is Level.FAIL
+
+
+def test_a_ledger_that_is_damaged_or_breaks_an_invariant_is_named(tmp_path: Path) -> None:
+    from horizoncast.service.doctor import ledger
+    from horizoncast.service.settings import load_settings
+    from horizoncast.store.ledger.ledger import Ledger
+    from horizoncast.store.ledger.rows import Message
+    from ledger_runs import a_record, commit
+
+    settings = load_settings("forecaster_7d", root=tmp_path, environ={})
+    assert [f.level for f in ledger(settings)] == [Level.OK]
+    assert not settings.output_folder.exists()
+    found = Ledger.at(settings.output_folder)
+    done = commit(found, settings.output_folder, a_record())
+    assert [f.level for f in ledger(settings)] == [Level.OK]
+    found.outbox.add([Message(key="k", channel="mail", payload={})])
+    found.outbox.mark_failed(found.outbox.all()[0], "mail: timed out", datetime.now(tz=UTC))
+    assert [(f.check, f.level) for f in ledger(settings)][1] == ("messages", Level.WARN)
+    (done.folder.parent / "latest.json").unlink()
+    assert next(ledger(settings)).level is Level.WARN
+    (done.folder / "forecast.csv").write_text("")
+    assert next(ledger(settings)).level is Level.FAIL
+    (settings.output_folder / "ledger.sqlite").write_bytes(b"damage" * 500)
+    assert [f.level for f in ledger(settings)] == [Level.FAIL]

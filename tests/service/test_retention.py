@@ -1,6 +1,7 @@
 import gzip
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -161,3 +162,25 @@ def test_a_writer_that_waited_writes_to_the_new_log(tmp_path: Path) -> None:
     writer.join(5)
     assert len(MetricsLog(log).read().records) == 1
     assert len(parse_log((tmp_path / "away.jsonl").read_bytes()).records) == 1
+
+
+def test_the_ledger_knows_which_folders_went_and_forgets_them_in_the_end(tmp_path: Path) -> None:
+    from horizoncast.store.ledger.invariants import check_invariants
+    from horizoncast.store.ledger.ledger import Ledger
+    from ledger_runs import START, a_record, commit
+
+    root = tmp_path / "runs"
+    ledger = Ledger.at(root)
+    for hour in range(3):
+        as_of = np.datetime64("2023-07-12") + np.timedelta64(hour, "D")
+        commit(ledger, root, replace(a_record(hour), as_of=as_of))
+    overrides = {"retention.runs_kept": "1", "retention.run_days": "1", "ledger.days": "30"}
+    settings = [load_settings("forecaster_7d", root=tmp_path, environ={}, overrides=overrides)]
+    later = START + timedelta(days=100)
+    apply_prune(plan_prune(settings, later), settings, later)
+    assert [run.pruned is not None for run in ledger.runs.all()] == [True, True, False]
+    assert check_invariants(ledger, root, log=root / "metrics.jsonl") == ()
+    apply_prune(plan_prune(settings, later), settings, later)
+    assert [run.as_of for run in ledger.runs.all()] == ["2023-07-14"]
+    assert plan_prune(settings, later) == ()
+    assert check_invariants(ledger, root, log=root / "metrics.jsonl") == ()

@@ -1,15 +1,18 @@
 """A run from file to folder: naives only, in this process."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from horizoncast.errors import CheckError, ConfigError, StoreError
+from horizoncast.errors import AlreadyPublishedError, CheckError, ConfigError, StoreError
+from horizoncast.forecast import Forecast
 from horizoncast.service.runner import CHART, METRICS, preview, run_service
 from horizoncast.service.settings import Settings, load_settings
 from horizoncast.service.summary import as_json, files_of, notes, rows_of, short_row
+from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.results import latest_run, read_run
 from horizoncast.store.schema import RecordKind
@@ -70,7 +73,45 @@ def test_a_blocked_run_leaves_an_event_and_nothing_else(tmp_path: Path) -> None:
         run_service(settings_for(tmp_path))
     log = MetricsLog(tmp_path / "runs" / METRICS).read()
     assert [(r["kind"], r["code"], r["severity"]) for r in log.records] == [("event", "CheckError", "error")]
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == [METRICS]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir() if not p.name.startswith(".")) == [
+        "ledger.sqlite",
+        METRICS,
+    ]
+    ledger = Ledger.at(tmp_path / "runs")
+    assert ledger.runs.all() == ()
+    assert [(e.code, e.severity, e.series) for e in ledger.events.all()] == [("CheckError", "error", "toy")]
+
+
+def test_a_run_is_in_the_ledger_with_every_number(tmp_path: Path) -> None:
+    write_target(tmp_path)
+    outcome = run_service(settings_for(tmp_path))
+    ledger = Ledger.at(tmp_path / "runs")
+    (run,) = ledger.runs.all()
+    assert run == replace(outcome.run, derived=run.derived) and run.derived is not None
+    assert (run.run_id, run.revision, run.series) == (outcome.record.run_id, 1, "toy")
+    by_name = {rows.subject: rows for rows in ledger.runs.forecasts(run.run_id)}
+    assert list(by_name) == ["ensemble", *(member.name for member in outcome.result.members)]
+    assert by_name["ensemble"].quantiles.tobytes() == outcome.result.forecast.quantiles.tobytes()
+    for member in outcome.result.members:
+        assert isinstance(member.live, Forecast)
+        assert by_name[member.name].quantiles.tobytes() == member.live.quantiles.tobytes()
+    snapshot = ledger.runs.snapshot(run.snapshot)
+    assert snapshot is not None
+    assert snapshot.last_rows[-1] == (run.as_of, float(outcome.result.series.values[-1]))
+    assert len(snapshot.last_rows) == 60
+
+
+def test_a_scheduled_run_of_a_published_as_of_computes_nothing(tmp_path: Path) -> None:
+    write_target(tmp_path)
+    run_service(settings_for(tmp_path), reprocess=False)
+    asked: list[object] = []
+    with pytest.raises(AlreadyPublishedError, match="toy as of"):
+        run_service(settings_for(tmp_path), reprocess=False, progress=lambda *call: asked.append(call))
+    assert asked == []
+    ledger = Ledger.at(tmp_path / "runs")
+    assert [run.revision for run in ledger.runs.all()] == [1]
+    assert [e for e in ledger.events.all() if e.severity == "error"] == []
+    assert run_service(settings_for(tmp_path)).run.revision == 2
 
 
 def test_an_event_that_cannot_be_written_does_not_hide_the_error(

@@ -15,16 +15,21 @@ from horizoncast.errors import StoreError
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.report.record import run_record
 from horizoncast.store import results
+from horizoncast.store.plain import date_text, time_text
 from horizoncast.store.records import RunRecord
 from horizoncast.store.results import (
+    Latest,
+    every_run_folder,
     latest_run,
     make_run_id,
+    manifest_digest,
     read_forecast,
     read_run,
-    run_folders,
     series_folder,
+    started_of,
     sweep_staging,
-    update_latest,
+    withdraw,
+    write_latest,
     write_run,
 )
 from small_runs import small_result
@@ -49,6 +54,19 @@ def record() -> RunRecord:
 def visible(root: Path) -> list[Path]:
     """Run folders that a reader could find, anywhere below the root."""
     return [path.parent for path in root.glob("*/*/*/*") if path.is_file() and ".staging" not in path.parts]
+
+
+def point(record: RunRecord, folder: Path) -> Path:
+    """latest.json that names a run."""
+    latest = Latest(
+        run_id=record.run_id,
+        as_of=date_text(record.as_of),
+        started=time_text(record.started),
+        status=record.status,
+        folder=folder.name,
+        manifest_sha256=manifest_digest(folder),
+    )
+    return write_latest(folder.parent, latest)
 
 
 def failed_member(record: RunRecord) -> RunRecord:
@@ -140,7 +158,7 @@ def test_hostile_names_stay_inside_the_folder_and_read_back(tmp_path, name):
     root = tmp_path / "results"
     record = run_record(small_result(name=name, unit=name), started=START, service=name or "default")
     folder = write_run(root, record)
-    update_latest(root, record, folder)
+    point(record, folder)
     assert root.resolve() in folder.resolve().parents
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
     assert read_forecast(folder).series == name
@@ -317,40 +335,37 @@ def test_a_corrupt_forecast_file_is_an_error_not_a_forecast(tmp_path, record):
             read_forecast(path.parent)
 
 
-def test_latest_names_the_latest_as_of_even_after_a_reprocessed_one(tmp_path):
-    result = small_result()
-    newer = run_record(result, started=START)
-    folder = write_run(tmp_path, newer)
-    update_latest(tmp_path, newer, folder)
-    older = run_record(result, started=START + timedelta(days=1), as_of=np.datetime64("2022-01-05"))
-    update_latest(tmp_path, older, write_run(tmp_path, older))
-    assert latest_run(tmp_path, "usd_mxn", "forecaster_7d") == folder
-    again = run_record(result, started=START + timedelta(days=2))
-    second = write_run(tmp_path, again)
-    update_latest(tmp_path, again, second)
-    assert latest_run(tmp_path, "usd_mxn", "forecaster_7d") == second
-    assert len(run_folders(tmp_path, "usd_mxn", "forecaster_7d")) == 3
-
-
-def test_a_damaged_latest_is_repaired_by_the_next_run(tmp_path, record):
+def test_a_damaged_latest_is_written_anew(tmp_path, record):
     folder = write_run(tmp_path, record)
-    path = update_latest(tmp_path, record, folder)
+    path = point(record, folder)
     for damage in (b"", b"{", b'{"folder": "../../etc"}', b"[]"):
         path.write_bytes(damage)
         with pytest.raises(StoreError):
             latest_run(tmp_path, "usd_mxn", "forecaster_7d")
-        update_latest(tmp_path, record, folder)
+        point(record, folder)
         assert latest_run(tmp_path, "usd_mxn", "forecaster_7d") == folder
     assert latest_run(tmp_path, "other", "forecaster_7d") is None
 
 
-def test_latest_that_points_at_a_removed_run_gives_way(tmp_path, record):
-    path = series_folder(tmp_path, "usd_mxn", "forecaster_7d") / "latest.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"folder": "gone", "as_of": "2099-01-01", "started": "x"}))
+def test_a_latest_that_says_the_same_is_not_written_again(tmp_path, record):
     folder = write_run(tmp_path, record)
-    update_latest(tmp_path, record, folder)
-    assert latest_run(tmp_path, "usd_mxn", "forecaster_7d") == folder
+    before = point(record, folder).stat()
+    assert point(record, folder).stat().st_ino == before.st_ino
+
+
+def test_a_withdrawn_run_is_out_of_sight_and_kept_for_a_day(tmp_path, record):
+    folder = write_run(tmp_path, record)
+    assert every_run_folder(tmp_path) == (folder,)
+    assert started_of(folder) == "2024-06-29T11:00:00.000Z"
+    withdraw(tmp_path, folder)
+    assert visible(tmp_path) == [] and every_run_folder(tmp_path) == ()
+    (left,) = (tmp_path / ".staging").iterdir()
+    other = tmp_path / ".staging" / "half-written"
+    other.mkdir()
+    assert sweep_staging(tmp_path) == ()
+    assert sweep_staging(tmp_path, alone=True) == (other,)
+    os.utime(left, (0, 0))
+    assert sweep_staging(tmp_path) == (left,)
 
 
 def test_the_manifest_names_what_the_numbers_came_from(tmp_path, record):

@@ -13,9 +13,26 @@ from typing import Annotated
 
 import typer
 
+from horizoncast.cli import record_app, service_app, standing
+from horizoncast.cli.arguments import (
+    AsOf,
+    Config,
+    EnvFile,
+    Json,
+    Members,
+    Out,
+    Quiet,
+    Root,
+    Service,
+    Sets,
+    Store,
+    TargetFile,
+)
+from horizoncast.cli.quick import plain_tick
 from horizoncast.errors import HorizoncastError
 
 EXIT_UNEXPECTED = 1
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="horizoncast",
@@ -31,32 +48,6 @@ config_app = typer.Typer(help="Look at settings.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(target_app, name="target")
 app.add_typer(config_app, name="config")
-
-Service = Annotated[str, typer.Argument(help="Name of a service, as in forecaster_30d.")]
-TargetFile = Annotated[
-    Path | None, typer.Option("--target", help="TOML file of the series; overrides the setting.")
-]
-AsOf = Annotated[
-    str | None, typer.Option("--as-of", metavar="DATE", help="Hide rows dated later, as in 2024-06-28.")
-]
-Out = Annotated[Path | None, typer.Option("--out", help="Output folder; overrides run.output.")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")
-]
-Members = Annotated[
-    list[str] | None,
-    typer.Option("--member", metavar="NAME=STATE", help="off, shadow or on; may be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; results and errors only.")]
-Store = Annotated[
-    Path | None, typer.Option("--store", help="Folder of the stores; default: the setting data.store.")
-]
-Root = Annotated[
-    Path | None, typer.Option("--root", help="Folder that holds config/ and services/; default: here.")
-]
-Config = Annotated[Path | None, typer.Option("--config", help="File instead of config/base.toml.")]
-EnvFile = Annotated[Path | None, typer.Option("--env-file", help="File instead of the global .env.")]
 
 
 def _version(value: bool) -> None:
@@ -92,6 +83,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check everything; compute and write nothing.")
     ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do nothing when the as-of is published already, as tick does.")
+    ] = False,
     root: Root = None,
     config: Config = None,
     env_file: EnvFile = None,
@@ -110,7 +104,7 @@ def run(
         config=config,
         env_file=env_file,
     )
-    running.run_one(service, common, json=json, quiet=quiet, dry_run=dry_run)
+    running.run_one(service, common, json=json, quiet=quiet, dry_run=dry_run, once=once)
 
 
 @app.command("run-all")
@@ -337,11 +331,24 @@ def doctor(*, json: Json = False, root: Root = None, config: Config = None, env_
     looking.doctor(Common.of(root=root, config=config, env_file=env_file), json=json)
 
 
+service_app.add_to(app)
+record_app.add_to(app)
+standing.add_to(app)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code of what happened."""
     arguments = _completed(sys.argv[1:] if argv is None else argv)
     try:
-        app(args=arguments, prog_name="horizoncast")
+        plain = plain_tick(arguments)
+        if plain is None:
+            app(args=arguments, prog_name="horizoncast")
+        else:
+            plain.run()
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     except HorizoncastError as error:
         _complain(error, debug="--debug" in arguments)
         sys.exit(error.exit_code)

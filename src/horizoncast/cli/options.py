@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from horizoncast.calendar import as_stamp
+from horizoncast.cli.pairs import pair_of
 from horizoncast.errors import ConfigError
 from horizoncast.service.folders import Places, find_places
 from horizoncast.service.settings import Settings, load_settings
@@ -48,9 +49,9 @@ class Common:
         env_file: Path | None = None,
     ) -> Common:
         """Read the options of a command; paths start at the current folder, not at the root."""
-        pairs = [_pair(text, "--set", "decision.rule=equal") for text in sets or ()]
+        pairs = [pair_of(text, "--set", "decision.rule=equal") for text in sets or ()]
         for text in members or ():
-            name, state = _pair(text, "--member", "var=shadow")
+            name, state = pair_of(text, "--member", "var=shadow")
             pairs.append((f"members.{name}.state", state))
         pairs += [
             (key, str(path.absolute())) for key, path in (("target", target), ("run.output", out)) if path
@@ -100,10 +101,3 @@ def parse_date(text: str | None, option: str) -> np.datetime64 | None:
     if np.isnat(date):
         raise ConfigError(f"{option} cannot be read", value=repr(text), allowed="a date as 2024-06-28")
     return date
-
-
-def _pair(text: str, option: str, example: str) -> tuple[str, str]:
-    key, mark, value = text.partition("=")
-    if not mark or not key.strip():
-        raise ConfigError(f"{option} cannot be read", value=repr(text), allowed=f"KEY=VALUE as {example}")
-    return key.strip(), value.strip()

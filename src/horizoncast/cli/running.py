@@ -6,22 +6,30 @@ import typer
 
 from horizoncast.cli.options import Common
 from horizoncast.cli.screen import Screen, print_json
-from horizoncast.errors import ConfigError, HorizoncastError
+from horizoncast.errors import AlreadyPublishedError, ConfigError, HorizoncastError
 from horizoncast.service.runner import Preview, RunOutcome, preview, run_service
 from horizoncast.service.settings import Settings
 from horizoncast.service.summary import SHORT_HEAD, as_json, files_of, notes, rows_of, short_row
 from horizoncast.store.plain import date_text
 
 
-def run_one(service: str, common: Common, *, json: bool, quiet: bool, dry_run: bool) -> None:
-    """Run one service, or say what it would do."""
+def run_one(
+    service: str, common: Common, *, json: bool, quiet: bool, dry_run: bool, once: bool = False
+) -> None:
+    """Run one service, or say what it would do; with `once` a published as-of is left as it is."""
     settings = common.settings(service)
     screen = Screen(as_json=json, quiet=quiet)
     _say_notes(settings, screen)
     if dry_run:
         _show_preview(preview(settings, as_of=common.as_of), screen)
         return
-    outcome = _run(settings, common, screen)
+    try:
+        outcome = _run(settings, common, screen, reprocess=not once)
+    except AlreadyPublishedError as error:
+        if json:
+            print_json({"published": False, "reason": str(error)})
+        screen.complain(f"{error}: nothing was done")
+        return
     if json:
         print_json(as_json(outcome))
     else:
@@ -64,9 +72,15 @@ def run_every(common: Common, *, json: bool, quiet: bool) -> None:
         raise typer.Exit(next(iter(errors.values())).exit_code)
 
 
-def _run(settings: Settings, common: Common, screen: Screen) -> RunOutcome:
+def _run(settings: Settings, common: Common, screen: Screen, *, reprocess: bool = True) -> RunOutcome:
     with screen.progressing():
-        return run_service(settings, as_of=common.as_of, progress=screen.advance, tell=screen.tell)
+        return run_service(
+            settings,
+            as_of=common.as_of,
+            progress=screen.advance,
+            tell=screen.tell,
+            reprocess=reprocess,
+        )
 
 
 def _say_notes(settings: Settings, screen: Screen) -> None:

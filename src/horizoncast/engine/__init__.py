@@ -9,14 +9,17 @@ The public way in from Python::
 
 from horizoncast.engine.core import ForecastEngine, lay_out
 from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.live import NOTHING_LIVE, LiveHistory
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.engine.settings import EngineConfig, MemberSetting, default_members
 
 __all__ = [
     "ENSEMBLE",
+    "NOTHING_LIVE",
     "EngineConfig",
     "EngineResult",
     "ForecastEngine",
+    "LiveHistory",
     "MemberOutcome",
     "MemberSetting",
     "default_members",

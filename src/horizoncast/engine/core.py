@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
-from horizoncast.bank import Bank, build_bank
+from horizoncast.bank import Bank, build_bank, continue_bank
 from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.live import NOTHING_LIVE, LiveHistory
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.engine.settings import EngineConfig, MemberSetting
 from horizoncast.ensemble.decision import apply, decide
@@ -27,7 +29,10 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.child import Task
 from horizoncast.models.registry import NAIVES, make_config
+from horizoncast.policy.admission import MemoryPlan
+from horizoncast.policy.quorum import BelowQuorum, falls_short
 from horizoncast.policy.states import MemberState
+from horizoncast.resources import MIB, memory_available
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import MemberRun, Progress, run_members
@@ -43,14 +48,28 @@ class ForecastEngine:
         See `EngineConfig`.
     cache
         Where bank rows are kept between runs; None computes all of them.
+    peaks
+        Measured peak memory of members, MiB; those that never fit in what is free do not start.
     """
 
-    def __init__(self, config: EngineConfig | None = None, *, cache: BankCache | None = None) -> None:
+    def __init__(
+        self,
+        config: EngineConfig | None = None,
+        *,
+        cache: BankCache | None = None,
+        peaks: Mapping[str, float] | None = None,
+    ) -> None:
         self.config = EngineConfig() if config is None else config
         self.cache = cache
+        self.peaks = dict(peaks or {})
 
     def forecast(
-        self, series: Series, horizon: Horizon | str | int, *, progress: Progress | None = None
+        self,
+        series: Series,
+        horizon: Horizon | str | int,
+        *,
+        progress: Progress | None = None,
+        live: LiveHistory = NOTHING_LIVE,
     ) -> EngineResult:
         """Forecast the sessions after the series' last observation.
 
@@ -62,6 +81,8 @@ class ForecastEngine:
             ``Horizon``, ``"30d"`` or 30.
         progress
             Called as members answer.
+        live
+            Published forecasts that continue the bank, and the width that their outcomes ask for.
 
         Raises
         ------
@@ -72,12 +93,18 @@ class ForecastEngine:
         span = horizon if isinstance(horizon, Horizon) else Horizon.parse(horizon)
         plan = self.plan(series, span)
         runs = self._run(series, plan, progress)
-        bank, live = lay_out(series, plan, runs, self.config.levels)
+        bank, now = lay_out(series, plan, runs, self.config.levels)
+        bank = continue_bank(bank, series, live.of(runs))
         states = self._states()
         rules = self.config.decision
-        decision = decide(bank.slice_at(series.last, rules.newest), states, rules)
-        combined, reasons = self._gated(series, span, decision, live)
-        reasons += self._absent(runs)
+        few = self._below_quorum(series, now)
+        decided = {name: MemberState.SHADOW for name in states if name not in NAIVES} if few else {}
+        decision = decide(bank.slice_at(series.last, rules.newest), states | decided, rules)
+        decision = replace(decision, adaptive=live.adaptive)
+        combined, reasons = self._gated(series, span, decision, now)
+        if few:
+            combined = replace(combined, flags=tuple(dict.fromkeys((*combined.flags, Flag.FALLBACK))))
+        reasons = [*few, *reasons, *self._absent(runs)]
         replayed = replay(bank, states, rules, last=self.config.replays)
         scores, verdicts = evaluate(series, bank, replayed, decision.best_naive)
         return EngineResult(
@@ -157,8 +184,15 @@ class ForecastEngine:
             isolated=self.config.isolated,
             workers=self.config.workers,
             progress=progress,
+            memory=self._memory(),
         )
         return {**runs, **self._naives_again(tasks, runs)}
+
+    def _memory(self) -> MemoryPlan | None:
+        """Memory to share out; in this process nobody is capped, and nothing can be."""
+        if not self.config.isolated:
+            return None
+        return MemoryPlan(free_mb=memory_available() / MIB, peaks=self.peaks, needed=NAIVES)
 
     def _naives_again(self, tasks: list[Task], runs: dict[str, MemberRun]) -> dict[str, MemberRun]:
         """Naives whose process failed, run here: every decision stands on them.
@@ -201,6 +235,27 @@ class ForecastEngine:
             value="; ".join([f"ensemble: {problem}", *refused]),
             action="look at the last observations with `horizoncast data check`",
         )
+
+    def _below_quorum(self, series: Series, live: Bank) -> list[str]:
+        """Why too few members answered: the naives alone decide then, or nobody does.
+
+        Raises
+        ------
+        PublicationError
+            When the policy says that nothing is published below the quorum.
+        """
+        on = [n for n, s in self._states().items() if s is MemberState.ON and n not in NAIVES]
+        there = [n for n in on if n in live.members and live.answered[live.member_index(n), 0]]
+        if not falls_short(len(on), len(there), self.config.quorum):
+            return []
+        needed = min(self.config.quorum, len(on))
+        few = f"below the quorum: {len(there)} of {len(on)} members answered, {needed} are needed"
+        if self.config.below_quorum is BelowQuorum.BLOCKED:
+            raise PublicationError(
+                f"{series.name}: {few}",
+                action="look at why they failed, or set run.below_quorum = baseline",
+            )
+        return [few]
 
     def _absent(self, runs: dict[str, MemberRun]) -> list[str]:
         """Members that are on and gave no live forecast: a person must hear of each."""

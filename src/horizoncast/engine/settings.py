@@ -9,6 +9,7 @@ from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import DECILES, LEVELS
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.registry import MEMBERS, PLANNED
+from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.states import MemberState
 
 _NEEDED_LEVELS = (0.025, *DECILES, 0.975)
@@ -73,6 +74,8 @@ class EngineConfig:
         Members that run at the same time.
     isolated
         Whether each member has a process of its own, with deadline and memory cap.
+    quorum, below_quorum
+        Members in state ``on``, the naives apart, that must have answered, and what happens below.
     """
 
     service: str = ""
@@ -83,13 +86,15 @@ class EngineConfig:
     min_train: int | None = None
     workers: int = 1
     isolated: bool = True
+    quorum: int = 1
+    below_quorum: BelowQuorum = BelowQuorum.BASELINE
 
     def __post_init__(self) -> None:
         names = [m.name for m in self.members]
         if len(set(names)) != len(names):
             raise ConfigError("a member is listed twice", value=names)
-        if self.replays < 0 or self.workers < 1:
-            raise ConfigError("engine: replays at least 0, workers at least 1")
+        if self.replays < 0 or self.workers < 1 or self.quorum < 0:
+            raise ConfigError("engine: replays and quorum at least 0, workers at least 1")
         if list(self.levels) != sorted({*self.levels, *_NEEDED_LEVELS}):
             raise ConfigError(
                 "engine: levels must increase and hold those that scores and intervals need",

@@ -100,7 +100,7 @@ def apply(decision: Decision, live: Bank, at: int = 0) -> Combined:
     if reference is not None and decision.config.shrink:
         wanted = _wanted_median(live.median[:, at], reference, _slopes_here(decision, live.members, answered))
         out = shifted(out, out[:, live.level_index(0.5)], wanted)
-    out = widen(out, live.levels, decision.width)
+    out = widen(out, live.levels, decision.width * decision.adaptive)
     if live.nonnegative and live.scale is Scale.LEVEL and (out < 0).any():
         out = np.maximum(out, 0.0)
         flags.add(Flag.CLIPPED_AT_ZERO)

@@ -119,6 +119,8 @@ class Decision:
         Cutoffs of the slice, and how many independent ones they are worth.
     first_cutoff, last_cutoff
         Range of the slice; None when it is empty.
+    adaptive
+        Factor beside the pooled one, from live outcomes; 1 until enough of them have matured.
     flags
         ``few_windows`` when the slice was too small to decide anything.
     """
@@ -132,6 +134,7 @@ class Decision:
     first_cutoff: np.datetime64 | None
     last_cutoff: np.datetime64 | None
     config: DecisionConfig
+    adaptive: float = 1.0
     flags: tuple[Flag, ...] = field(default=())
 
     @property

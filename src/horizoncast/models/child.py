@@ -26,8 +26,17 @@ from horizoncast.errors import ForecastError, HorizoncastError
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
+from horizoncast.models.last_words import LastWords, redirect
+from horizoncast.models.out_of_memory import ended_for_memory, ran_out
 from horizoncast.models.registry import member_class
-from horizoncast.resources import Usage, child_environment, die_with, limit_data, usage_now
+from horizoncast.resources import (
+    Usage,
+    child_environment,
+    die_with,
+    limit_data,
+    memory_kills,
+    usage_now,
+)
 from horizoncast.series import Series
 
 POLL_S = 0.05
@@ -88,9 +97,11 @@ def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage]:
     When the child dies, hangs, raises or cannot be started, one `Failure` without a cutoff says why;
     answers that came before it are good.
     """
+    words, kills = LastWords(), memory_kills()
     try:
-        reader, future = _start(task)
+        reader, future = _start(task, words)
     except _NOT_STARTED as error:
+        words.close()
         reason = f"{type(error).__name__}: {error}"
         yield Failure(member=task.member, cutoff=None, code="ChildNotStarted", reason=reason)
         return
@@ -98,19 +109,20 @@ def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage]:
         yield from _receive(reader, future.done)
         ending = future.exception()
         if ending is not None:
-            yield _ended(task, ending)
+            yield _ended(task, ending, words.read(), memory_kills() - kills)
     except ForecastError as broken:  # every forecast is checked again as it arrives
         yield _failure(task, broken)
     finally:
         future.cancel()
         reader.close()
+        words.close()
 
 
 _NOT_STARTED = (OSError, EOFError, RuntimeError, pickle.PicklingError, TypeError, AttributeError)
 """No process, thread or file handle left, or settings that cannot be pickled."""
 
 
-def _start(task: Task) -> tuple[Connection, Any]:
+def _start(task: Task, words: LastWords) -> tuple[Connection, Any]:
     """Start a child: the end of the pipe it answers through, and the future of its end."""
     reader, writer = _context().Pipe(duplex=False)
     try:
@@ -118,7 +130,7 @@ def _start(task: Task) -> tuple[Connection, Any]:
             start = concurrent.process(
                 name=f"horizoncast-{task.member}", timeout=task.deadline_s, context=_context()
             )
-            return reader, start(_serve)(writer, task, os.getpid())
+            return reader, start(_serve)(writer, task, os.getpid(), words.place)
     except _NOT_STARTED:
         reader.close()
         raise
@@ -143,9 +155,10 @@ def _receive(reader: Connection, ended: Callable[[], bool]) -> Iterator[Forecast
         yield answer
 
 
-def _serve(writer: Connection, task: Task, parent: int) -> None:
+def _serve(writer: Connection, task: Task, parent: int, words: str) -> None:
     """Body of the child."""
     started = time.monotonic()
+    redirect(words)
     die_with(parent)
     limit_data(task.memory_mb)
     try:
@@ -159,22 +172,30 @@ def _serve(writer: Connection, task: Task, parent: int) -> None:
 def _failure(task: Task, error: Exception) -> Failure:
     """What the member raised, in words an operator understands."""
     code, reason = type(error).__name__, str(error) or "no message"
-    if isinstance(error, MemoryError):
-        code, reason = "OutOfMemory", f"more than {task.memory_mb} MiB beyond the start"
+    if ran_out(error):
+        code, reason = "OutOfMemory", f"more than {task.memory_mb} MiB beyond the start ({code})"
     elif not isinstance(error, HorizoncastError):
         reason = f"unexpected {code}: {reason}"
     return Failure(member=task.member, cutoff=None, code=code, reason=reason)
 
 
-def _ended(task: Task, error: BaseException) -> Failure:
+def _ended(task: Task, error: BaseException, words: str, kills: int) -> Failure:
     """How the process ended other than by finishing."""
     code, reason = type(error).__name__, f"unexpected {type(error).__name__}: {error}"
     if isinstance(error, TimeoutError):
         code, reason = "DeadlineExceeded", f"not done after {task.deadline_s:g} s"
     elif code == "ProcessExpired":
         exitcode = getattr(error, "exitcode", None)
-        code, reason = "ProcessDied", f"the member's process ended with exit code {exitcode}"
+        memory = ended_for_memory(exitcode, words, kills)
+        code = "OutOfMemory" if memory else "ProcessDied"
+        reason = f"the member's process ended with exit code {exitcode}{_quoted(words)}"
     return Failure(member=task.member, cutoff=None, code=code, reason=reason)
+
+
+def _quoted(words: str) -> str:
+    """The last line on standard error, as part of a sentence."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return f", saying: {lines[-1][:200]}" if lines else ""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Writing a run down: folder with charts, latest.json, log records."""
+"""Writing a run down: folder with charts, ledger, latest.json, log records."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from horizoncast.engine import EngineResult
 from horizoncast.report.plots import PHONE, fan_chart
-from horizoncast.store.log_records import log_records
-from horizoncast.store.metrics_log import MetricsLog
+from horizoncast.store.ledger.ledger import Ledger
+from horizoncast.store.ledger.publication import commit_run
+from horizoncast.store.ledger.rows import Message, RunRow
 from horizoncast.store.records import RunRecord
-from horizoncast.store.results import update_latest, write_run
 
 SVG_LARGEST = 200_000
 """An SVG larger than this many bytes is left out."""
@@ -18,15 +18,36 @@ SVG_LARGEST = 200_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Published:
-    """Where a run went: its folder, the log, and the record behind both."""
+    """Where a run went.
+
+    Parameters
+    ----------
+    folder, log, record
+        Its folder, the log of all services, and the record behind both.
+    run
+        Its row in the ledger.
+    problems
+        What could not be derived from it yet; the next run does.
+    """
 
     folder: Path
     log: Path
     record: RunRecord
+    run: RunRow
+    problems: tuple[str, ...]
 
 
-def publish(result: EngineResult, record: RunRecord, *, root: Path, log: Path) -> Published:
-    """Write the run folder in one step, then what is derived from it.
+def publish(
+    result: EngineResult,
+    record: RunRecord,
+    *,
+    root: Path,
+    log: Path,
+    ledger: Ledger,
+    messages: tuple[Message, ...] = (),
+    reprocess: bool = False,
+) -> Published:
+    """Publish a run: its folder, the transaction that makes it exist, and what is derived from it.
 
     Parameters
     ----------
@@ -34,17 +55,33 @@ def publish(result: EngineResult, record: RunRecord, *, root: Path, log: Path) -
         Of the result, see `horizoncast.report.record.run_record`.
     root, log
         Folder of all results, and the metrics log of all services.
+    ledger
+        Of that folder.
+    messages
+        Sent by whoever empties the outbox, once the run exists.
+    reprocess
+        Make another revision when the (service, series, as-of) is published already.
 
     Raises
     ------
+    AlreadyPublishedError
+        When it is, and no revision was asked for.
     StoreError
-        When the folder cannot be written: nothing is visible then. When latest.json or the log
-        cannot be written: the run is published, and publishing again repairs them.
+        When the folder or the transaction failed: nothing was published.
     """
-    folder = write_run(root, record, extras=charts(result))
-    update_latest(root, record, folder)
-    MetricsLog(log).append(log_records(record))
-    return Published(folder=folder, log=log, record=record)
+    series = result.series
+    mask = series.observed_mask
+    done = commit_run(
+        ledger,
+        record,
+        root=root,
+        log=log,
+        extras=charts(result),
+        seen=(series.dates[mask], series.values[mask]),
+        messages=messages,
+        reprocess=reprocess,
+    )
+    return Published(folder=done.folder, log=log, record=record, run=done.run, problems=done.problems)
 
 
 def charts(result: EngineResult) -> dict[str, bytes]:

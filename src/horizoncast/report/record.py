@@ -131,6 +131,7 @@ def decision_record(decision: Decision) -> DecisionRecord:
         n_eff=decision.n_eff,
         first_cutoff=decision.first_cutoff,
         last_cutoff=decision.last_cutoff,
+        adaptive=decision.adaptive,
         flags=decision.flags,
     )
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The service: settings, runs, the ledger's upkeep, and what starts them."""

@@ -80,6 +80,7 @@ def examine(places: Places, environ: Mapping[str, str]) -> list[Finding]:
         findings.append(_fail("services", text, "add one, or remove the services folder"))
     findings += _once(settings.values(), folders)
     findings += _once(settings.values(), leftovers)
+    findings += _once(settings.values(), ledger)
     return [*findings, *_once(settings.values(), target)]
 
 
@@ -191,6 +192,36 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
         yield _warn("leftovers", text, "the next run sweeps staging folders; remove .part files by hand")
     else:
         yield _ok("leftovers", "none")
+
+
+def ledger(settings: Settings) -> Iterator[Finding]:
+    """Whether the ledger can be read and holds, and what waits in its outbox; makes none."""
+    from horizoncast.service.ledgers import has_ledger, open_ledger
+    from horizoncast.store.ledger.invariants import check_invariants
+
+    if not has_ledger(settings):
+        yield _ok("ledger", "none yet: the first run makes it")
+        return
+    root = settings.output_folder
+    try:
+        found = open_ledger(settings)
+        broken = check_invariants(found, root, deep=False)
+        waiting = [row for row in found.outbox.all() if row.sent is None and row.problem]
+        runs = len(found.runs.all())
+    except HorizoncastError as error:
+        yield _fail("ledger", str(error), "restore a backup, see docs/operations.md")
+        return
+    hard = [b for b in broken if not b.derived]
+    if hard:
+        text = f"{found.name}: {len(hard)} invariants broken, the first: {hard[0].text}"
+        yield _fail("ledger", text, "see `horizoncast ledger check`")
+    elif broken:
+        yield _warn("ledger", f"{found.name}: {broken[0].text}", "the next run mends it")
+    else:
+        yield _ok("ledger", f"{found.name}: {runs} runs, all invariants hold")
+    if waiting:
+        text = f"{len(waiting)} messages did not arrive, the last: {waiting[-1].problem}"
+        yield _warn("messages", text, "correct [notify]; the next run tries again")
 
 
 def target(settings: Settings) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from horizoncast.service.layers import flatten, masked, source_of
-from horizoncast.service.settings import CLASS_DEFAULTS, Settings
+from horizoncast.service.layers import CLASS_DEFAULTS, flatten, masked, source_of
+from horizoncast.service.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

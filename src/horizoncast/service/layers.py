@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from horizoncast.errors import ConfigError
+from horizoncast.service.folders import BUILT_IN, Places
 
 PREFIX = "HORIZONCAST_"
+CLASS_DEFAULTS = "class default"
 ALIASES: dict[str, str] = {
     "ENABLE_ARIMA": "members.arima_garch.state",
     "ENABLE_VAR": "members.var.state",
@@ -40,7 +42,9 @@ _CONFUSED: dict[str, str] = {
 }
 _PREFIXES = ("ENABLE_", "CHRONOS_")
 _NEAR = 0.75
-_SECRET_NAME = re.compile(r"token|secret|passw|credential|api_?key|private", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|credential|api_?key|private|webhooks|notify\.ping", re.IGNORECASE
+)
 _SECRET_URL = re.compile(r"(?<=://)[^/@\s]+@")
 HIDDEN = "(hidden)"
 
@@ -78,6 +82,49 @@ class Layer:
         """Layer with the variable or option, as in ``environment: ENABLE_VAR``."""
         known = [name for path, name in self.names.items() if _related(path, key)]
         return f"{self.name}: {', '.join(known)}" if known else self.name
+
+
+def read_layers(
+    service: str,
+    places: Places,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+) -> tuple[Layer, ...]:
+    """All layers of a service, weakest first; `defaults` are those the classes do not hold themselves."""
+    layers = [Layer(name=CLASS_DEFAULTS, values=dict(defaults or {}))]
+    base, own = places.base_file(), places.service_file(service)
+    if base is not None:
+        layers.append(toml_layer(base, places.short(base)))
+    if service in BUILT_IN:
+        layers.append(Layer(name="built-in service", values=BUILT_IN[service]))
+    if own is not None:
+        layers.append(toml_layer(own, places.short(own)))
+    layers += [
+        env_file_layer(path, places.short(path))
+        for path in (places.global_env(), places.service_env(service))
+        if path is not None
+    ]
+    return (*layers, variables_layer(environ, "environment"), overrides_layer(overrides))
+
+
+def merged(layers: tuple[Layer, ...]) -> dict[str, Any]:
+    """All layers as one, tables merged key by key, later layers over earlier ones."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        _lay_over(values, layer.values)
+    return values
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            table = below.get(key)
+            below[key] = dict(table) if isinstance(table, Mapping) else {}
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
 
 
 def source_of(layers: tuple[Layer, ...], key: str) -> str:
@@ -223,7 +270,7 @@ def _put(values: dict[str, Any], key: str, value: object, label: str) -> None:
 
 def _value_of(text: str, key: str, label: str) -> object:
     """Lists and tables in TOML, everything else as text that the setting's type reads."""
-    if not text.lstrip().startswith(("[", "{")):
+    if not text.lstrip().startswith(("[", "{")) or text.lstrip().startswith("{secret:"):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -21,6 +21,7 @@ import numpy as np
 from horizoncast.data.payloads import FOLDER as PAYLOADS
 from horizoncast.data.vintages import VintageStore
 from horizoncast.errors import StoreError
+from horizoncast.service.ledgers import has_ledger, open_ledger
 from horizoncast.service.pulling import METRICS
 from horizoncast.service.settings import KeepingSettings
 from horizoncast.store.atomic import write_atomic
@@ -36,6 +37,7 @@ class Kept(StrEnum):
     RUN = "run"
     LOG = "log"
     ARCHIVE = "archive"
+    LEDGER = "ledger"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ def plan_prune(services: Sequence[KeepingSettings], now: datetime) -> tuple[Prun
     for folder, settings in outputs.items():
         items += _runs(folder, settings.retention.run_days, settings.retention.runs_kept, now)
         items += _logs(folder / METRICS, settings.retention.metrics_mb, now)
+        items += _ledger(settings, now)
     return tuple(items)
 
 
@@ -100,12 +103,16 @@ def apply_prune(items: Sequence[PruneItem], services: Sequence[KeepingSettings],
                 case Kept.VINTAGES:
                     _compact(item.path, now - timedelta(days=days[item.path.parent]))
                 case Kept.RUN:
+                    _tell_ledger(outputs[item.path.parents[2].resolve()], item.path.name)
                     _drop_run(item.path)
                 case Kept.LOG:
                     keep = outputs[item.path.parent].retention.metrics_days
                     rotate_log(item.path, now=now, keep_from=now - timedelta(days=keep))
                 case Kept.ARCHIVE:
                     _pack(item.path)
+                case Kept.LEDGER:
+                    settings = outputs[item.path.resolve()]
+                    open_ledger(settings).prune(_ledger_start(settings, now))
         except OSError as error:
             raise StoreError(f"cannot delete {item.path}", value=error.strerror or str(error)) from error
 
@@ -156,6 +163,26 @@ def _runs(output: Path, days: int, kept: int, now: datetime) -> Iterator[PruneIt
                 size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
                 reason = f"started {started:%Y-%m-%d}, kept {days} days"
                 yield PruneItem(kind=Kept.RUN, path=folder, size=size, reason=reason)
+
+
+def _tell_ledger(settings: KeepingSettings, run_id: str) -> None:
+    """Say first that the folder goes: a kill in between leaves a folder that the next prune takes."""
+    if has_ledger(settings):
+        open_ledger(settings).runs.mark_pruned(run_id)
+
+
+def _ledger(settings: KeepingSettings, now: datetime) -> Iterator[PruneItem]:
+    if not settings.ledger.days or not has_ledger(settings):
+        return
+    before = _ledger_start(settings, now)
+    old = [run for run in open_ledger(settings).runs.all() if run.pruned and run.as_of < before]
+    if old:
+        reason = f"{len(old)} runs without a folder, as of before {before}"
+        yield PruneItem(kind=Kept.LEDGER, path=settings.output_folder, size=0, reason=reason)
+
+
+def _ledger_start(settings: KeepingSettings, now: datetime) -> str:
+    return (now - timedelta(days=settings.ledger.days)).date().isoformat()
 
 
 def _started(run: Path) -> datetime:

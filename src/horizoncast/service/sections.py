@@ -21,6 +21,10 @@ from horizoncast.data.waiting import InputPolicy
 from horizoncast.engine import EngineConfig, MemberSetting
 from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, close_match
+from horizoncast.policy.cadence import Cadence, CatchUp
+from horizoncast.policy.quorum import BelowQuorum
+from horizoncast.policy.retry import TickLimits
+from horizoncast.policy.rollout import Criteria
 from horizoncast.service.member_settings import BadSettingError
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -44,6 +48,8 @@ class RunSettings(Section):
     min_train: Literal["auto"] | PositiveInt = "auto"
     deadline_s: PositiveFloat = MemberSetting.deadline_s
     memory_mb: int = Field(default=MemberSetting.memory_mb, ge=100)
+    quorum: int = Field(default=EngineConfig.quorum, ge=0)
+    below_quorum: BelowQuorum = EngineConfig.below_quorum
 
 
 class DataSettings(Section):
@@ -135,6 +141,10 @@ class CadenceSettings(Section):
     time: str = "07:00"
     timezone: str = "America/Santiago"
 
+    catch_up: CatchUp = Cadence.catch_up
+    late_hours: float = Cadence.late_hours
+    grace_minutes: float = Cadence.grace_minutes
+
     @field_validator("days")
     @classmethod
     def _in_order(cls, days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
@@ -156,3 +166,53 @@ class CadenceSettings(Section):
             near = close_match(zone, zoneinfo.available_timezones())
             raise ValueError(f"a name of the time zone database such as America/Santiago; {near or ''}")
         return zone
+
+    @model_validator(mode="after")
+    def _is_cadence(self) -> Self:
+        try:
+            self.as_cadence()
+        except ConfigError as error:
+            raise BadSettingError("cadence", error) from error
+        return self
+
+    def as_cadence(self) -> Cadence:
+        """The same as the schedule takes it."""
+        return Cadence.of(self.model_dump())
+
+
+class TickSettings(Section):
+    """What `tick` may cost, and how soon it tries again."""
+
+    run_minutes: float = Field(default=TickLimits.run_minutes, gt=0, le=24 * 60)
+    retry_minutes: float = Field(default=TickLimits.retry_minutes, ge=0)
+
+
+class RolloutSettings(Section):
+    """What a member must show before a person lets it carry weight; see `Criteria`."""
+
+    weeks: int = Field(default=Criteria.weeks, ge=1)
+    runs: int = Field(default=Criteria.runs, ge=1)
+    windows: PositiveFloat = Criteria.windows
+    peak_mb: PositiveFloat = Criteria.peak_mb
+    added_s: PositiveFloat = Criteria.added_s
+    success: float = Field(default=Criteria.success, ge=0, le=1)
+    failures: PositiveFloat = Criteria.failures
+    skill: float = Criteria.skill
+    coverage_low: float = Field(default=Criteria.coverage_low, ge=0, le=1)
+    coverage_high: float = Field(default=Criteria.coverage_high, ge=0, le=1)
+    would_be_weight: float = Field(default=Criteria.would_be_weight, ge=0, le=1)
+    harm: PositiveFloat = Criteria.harm
+    harm_windows: PositiveFloat = Criteria.harm_windows
+    crashes: int = Field(default=Criteria.crashes, ge=1)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        try:
+            self.as_criteria()
+        except ConfigError as error:
+            raise BadSettingError("rollout", error) from error
+        return self
+
+    def as_criteria(self) -> Criteria:
+        """The same as the policy takes it."""
+        return Criteria(**self.model_dump())

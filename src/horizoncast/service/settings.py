@@ -25,16 +25,8 @@ from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import Horizon
 from horizoncast.policy.states import MemberState
 from horizoncast.report.provenance import digest_of_settings
-from horizoncast.service.folders import BUILT_IN, Places, find_places
-from horizoncast.service.layers import (
-    Layer,
-    env_file_layer,
-    masked,
-    overrides_layer,
-    source_of,
-    toml_layer,
-    variables_layer,
-)
+from horizoncast.service.folders import Places, find_places
+from horizoncast.service.layers import CLASS_DEFAULTS, Layer, masked, read_layers, source_of
 from horizoncast.service.member_settings import (
     HYBRID,
     BadSettingError,
@@ -44,16 +36,18 @@ from horizoncast.service.member_settings import (
     known_members,
     read_members,
 )
+from horizoncast.service.outgoing import LedgerSettings, NotifySettings
 from horizoncast.service.sections import (
     CadenceSettings,
     DataSettings,
     DecisionSettings,
     InputSettings,
     RetentionSettings,
+    RolloutSettings,
     RunSettings,
+    TickSettings,
 )
 
-CLASS_DEFAULTS = "class default"
 KindT = TypeVar("KindT", bound="KeepingSettings")
 
 
@@ -66,6 +60,8 @@ class KeepingSettings(BaseSettings):
     run: RunSettings = Field(default_factory=RunSettings)
     data: DataSettings = Field(default_factory=DataSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
 
     _service: str = PrivateAttr(default="")
     _places: Places = PrivateAttr(default_factory=find_places)
@@ -137,6 +133,8 @@ class Settings(KeepingSettings):
     inputs: InputSettings = Field(default_factory=InputSettings)
     decision: DecisionSettings = Field(default_factory=DecisionSettings)
     cadence: CadenceSettings = Field(default_factory=CadenceSettings)
+    tick: TickSettings = Field(default_factory=TickSettings)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     members: dict[str, MemberSettings] = Field(default_factory=dict)
 
     @field_validator("horizon", mode="before")
@@ -176,6 +174,8 @@ class Settings(KeepingSettings):
             min_train=None if self.run.min_train == "auto" else self.run.min_train,
             workers=self.run.workers,
             isolated=self.run.isolated,
+            quorum=self.run.quorum,
+            below_quorum=self.run.below_quorum,
         )
 
     def table(self) -> dict[str, Any]:
@@ -189,9 +189,10 @@ class Settings(KeepingSettings):
         return values | {"members": members}
 
     def recorded(self) -> dict[str, Any]:
-        """What a manifest keeps: all but folders, pulling and retention, which change no number."""
+        """What a manifest keeps: all but folders, pulling, ticks and the like, which move no number."""
         values = self.table()
-        del values["retention"]
+        for table in ("retention", "tick", "rollout", "ledger", "notify"):
+            del values[table]
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
         data = {"later_overrides": values["data"]["later_overrides"]}
         target = self._places.short(self.target_path)  # the same wherever the checkout lies
@@ -234,9 +235,28 @@ def load_settings(
     """
     places = find_places(root, config=config, env_file=env_file)
     places.require_service(service)
-    layers = read_layers(service, places, os.environ if environ is None else environ, overrides or {})
+    variables = os.environ if environ is None else environ
+    layers = read_layers(service, places, variables, overrides or {}, defaults=_member_defaults())
     settings = _validated(layers, Settings)
     settings._service, settings._places, settings._layers = service, places, layers
+    return settings
+
+
+def recalled_settings(service: str, recorded: Mapping[str, Any], current: Settings) -> Settings:
+    """The settings of a past run, as its manifest records them, with the folders of today.
+
+    Raises
+    ------
+    ConfigError
+        When this version no longer knows one of them.
+    """
+    values = {key: value for key, value in recorded.items() if key != "service"}
+    folders = {"output": current.run.output, "cache": current.run.cache}
+    values["run"] = {**values.get("run", {}), **folders}
+    values["data"] = {**current.data.model_dump(mode="json"), **values.get("data", {})}
+    layers = (Layer(name="manifest", values=values),)
+    settings = _validated(layers, Settings)
+    settings._service, settings._places, settings._layers = service, current.places, layers
     return settings
 
 
@@ -256,7 +276,7 @@ def load_keeping(
     """
     places.require_service(service)
     variables = os.environ if environ is None else environ
-    layers = read_layers(service, places, variables, overrides or {}, members=False)
+    layers = read_layers(service, places, variables, overrides or {})
     for layer in layers:
         for key in layer.values:
             if key not in Settings.model_fields:
@@ -266,30 +286,9 @@ def load_keeping(
     return settings
 
 
-def read_layers(
-    service: str,
-    places: Places,
-    environ: Mapping[str, str],
-    overrides: Mapping[str, str],
-    *,
-    members: bool = True,
-) -> tuple[Layer, ...]:
-    """All layers of a service, weakest first; with the members' defaults, which takes importing them."""
-    defaults = {"members": {name: default_table(name) for name in known_members()}} if members else {}
-    layers = [Layer(name=CLASS_DEFAULTS, values=defaults)]
-    base, own = places.base_file(), places.service_file(service)
-    if base is not None:
-        layers.append(toml_layer(base, places.short(base)))
-    if service in BUILT_IN:
-        layers.append(Layer(name="built-in service", values=BUILT_IN[service]))
-    if own is not None:
-        layers.append(toml_layer(own, places.short(own)))
-    layers += [
-        env_file_layer(path, places.short(path))
-        for path in (places.global_env(), places.service_env(service))
-        if path is not None
-    ]
-    return (*layers, variables_layer(environ, "environment"), overrides_layer(overrides))
+def _member_defaults() -> dict[str, Any]:
+    """The members' own defaults; to know them takes importing the members."""
+    return {"members": {name: default_table(name) for name in known_members()}}
 
 
 def _validated(layers: tuple[Layer, ...], kind: type[KindT]) -> KindT:

@@ -64,6 +64,7 @@ def _run_record(run: RunRecord) -> LogRecord:
         "flags": forecast.flags,
         "kappa": decision.kappa,
         "width": decision.width,
+        "adaptive": decision.adaptive,
         "best_naive": decision.best_naive,
         "rule": decision.rule,
         "windows": decision.windows,

@@ -5,14 +5,16 @@ Of equal records a reader keeps one, so that a log and its archives can be read 
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 from horizoncast.errors import StoreError
 from horizoncast.store.atomic import sync_folder, write_atomic
-from horizoncast.store.metrics_log import MetricsLog, parse_log
+from horizoncast.store.metrics_log import LogContents, MetricsLog, parse_log
 from horizoncast.store.plain import json_line
 
 
@@ -28,6 +30,31 @@ def archives_of(log: Path) -> list[Path]:
     return (
         sorted(p for p in folder.glob(f"{log.stem}-*") if name.fullmatch(p.name)) if folder.is_dir() else []
     )
+
+
+def every_archive(log: Path) -> list[Path]:
+    """Archives of a log, compressed ones too, oldest first."""
+    name = re.compile(rf"{re.escape(log.stem)}-\d{{8}}T\d{{6}}Z{re.escape(log.suffix)}(\.gz)?")
+    folder = log.parent
+    return (
+        sorted(p for p in folder.glob(f"{log.stem}-*") if name.fullmatch(p.name)) if folder.is_dir() else []
+    )
+
+
+def read_log(path: Path) -> LogContents:
+    """A log or an archive of it, compressed or not.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be read.
+    """
+    if path.suffix != ".gz":
+        return MetricsLog(path).read()
+    try:
+        return parse_log(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error) as error:
+        raise StoreError(f"cannot read {path}", value=error) from error
 
 
 def rotate_log(log: Path, *, now: datetime, keep_from: datetime) -> Path:

@@ -87,6 +87,7 @@ class DecisionRecord:
     n_eff: float
     first_cutoff: np.datetime64 | None
     last_cutoff: np.datetime64 | None
+    adaptive: float = 1.0
     flags: tuple[Flag, ...] = ()
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -24,12 +25,14 @@ from horizoncast.store.atomic import sync_folder, write_atomic
 from horizoncast.store.manifest import Parts, assemble, decision_json, manifest_json
 from horizoncast.store.names import safe_name
 from horizoncast.store.plain import date_text, json_file, parse_json, time_text
+from horizoncast.store.points import reach
 from horizoncast.store.records import RunRecord
 from horizoncast.store.schema import SCHEMA_VERSION
 
 STAGING = ".staging"
 MANIFEST = "manifest.json"
 LATEST = "latest.json"
+WITHDRAWN = "withdrawn-"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, ForecastError)
 
 
@@ -107,24 +110,36 @@ def plain_run_id(run_id: str) -> str:
     return run_id
 
 
-def update_latest(root: Path, record: RunRecord, folder: Path) -> Path:
-    """Point latest.json of the record's series and service at its folder, unless a later one is there.
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """What latest.json of a series in a service says: the run that counts now.
 
-    Derived from the folders: a run that could not write it is repaired by the next one.
+    Parameters
+    ----------
+    folder
+        Name of the run's folder, beside latest.json.
+    manifest_sha256
+        Digest of its manifest.
     """
-    path = series_folder(root, record.forecast.series, record.service) / LATEST
-    content = {
-        "schema": SCHEMA_VERSION,
-        "run_id": record.run_id,
-        "as_of": record.as_of,
-        "started": record.started,
-        "status": record.status,
-        "folder": folder.name,
-        "manifest_sha256": _digest(folder / MANIFEST),
-    }
-    order = (date_text(record.as_of), time_text(record.started))
-    if _latest_order(path) <= order:
-        write_atomic(path, lambda handle: handle.write(json_file(content)))
+
+    run_id: str
+    as_of: str
+    started: str
+    status: str
+    folder: str
+    manifest_sha256: str
+
+
+def write_latest(home: Path, latest: Latest) -> Path:
+    """Replace latest.json in a service's folder, unless it says the same; it is derived from the ledger."""
+    path = home / LATEST
+    data = json_file({"schema": SCHEMA_VERSION, **vars(latest)})
+    try:
+        same = path.read_bytes() == data
+    except OSError:  # derived: written anew
+        same = False
+    if not same:
+        write_atomic(path, lambda handle: handle.write(data))
     return path
 
 
@@ -188,14 +203,73 @@ def read_forecast(folder: Path) -> Forecast:
         raise StoreError(f"cannot read {path}", value=error, action="run the service again") from error
 
 
-def sweep_staging(root: Path, *, older_than_s: float = 86_400.0) -> tuple[Path, ...]:
-    """Remove what interrupted runs left in staging, once it is old enough to belong to none alive."""
+def manifest_digest(folder: Path) -> str:
+    """Digest of a run's manifest, which holds the digests of its other files."""
+    return _digest(folder / MANIFEST)
+
+
+def started_of(folder: Path) -> str:
+    """When a run began, by its manifest.
+
+    Raises
+    ------
+    StoreError
+        When the manifest cannot be read.
+    """
+    try:
+        return str(parse_json((folder / MANIFEST).read_bytes())["started"])
+    except _UNREADABLE as error:
+        raise StoreError(f"cannot read {folder / MANIFEST}", value=error) from error
+
+
+def every_run_folder(root: Path) -> tuple[Path, ...]:
+    """All run folders of all series and services, by path."""
+    return tuple(sorted(path.parent for path in root.glob(f"*/*/*/{MANIFEST}") if _visible(path, root)))
+
+
+def withdraw(root: Path, folder: Path) -> None:
+    """Take a run folder that was never committed out of sight; staging's sweep deletes it a day later.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be moved.
+    """
+    place = root / STAGING / f"{WITHDRAWN}{folder.name}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        folder.replace(place)
+        os.utime(place)
+    except OSError as error:
+        raise StoreError(f"cannot withdraw {folder}", value=error.strerror or str(error)) from error
+
+
+def sweep_staging(root: Path, *, older_than_s: float = 86_400.0, alone: bool = False) -> tuple[Path, ...]:
+    """Remove what interrupted runs left in staging, once it is old enough to belong to none alive.
+
+    Parameters
+    ----------
+    alone
+        No other run can be publishing: what is being staged goes whatever its age.
+    """
     swept = []
     for folder in sorted((root / STAGING).glob("*")):
-        if time.time() - folder.stat().st_mtime >= older_than_s:
+        if (alone and not folder.name.startswith(WITHDRAWN)) or _age_s(folder) >= older_than_s:
             shutil.rmtree(folder, ignore_errors=True)
             swept.append(folder)
     return tuple(swept)
+
+
+def _age_s(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:  # another run took it away
+        return 0.0
+
+
+def _visible(path: Path, root: Path) -> bool:
+    return not any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _publish(root: Path, folder: Path, files: Mapping[str, bytes]) -> None:
@@ -204,14 +278,18 @@ def _publish(root: Path, folder: Path, files: Mapping[str, bytes]) -> None:
     if folder.exists():
         raise StoreError("this run is written already", value=folder, action="start a new run")
     try:
+        reach("staging")
         staging.mkdir(parents=True)
         try:
             for name, data in files.items():
                 _write_synced(staging / name, data)
             sync_folder(staging)
+            reach("staged")
             folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(staging, folder)  # noqa: PTH105  (a folder, in one step)
+            reach("renamed")
             _sync_or_withdraw(root, folder, staging)
+            reach("synced")
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
@@ -255,14 +333,3 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise StoreError(f"cannot read {path}", value=error.strerror) from error
-
-
-def _latest_order(path: Path) -> tuple[str, str]:
-    """As-of and start of the run that latest.json names; empty when it cannot be read or is gone."""
-    try:
-        found = parse_json(path.read_bytes())
-        if not (path.parent / plain_run_id(found["folder"]) / MANIFEST).is_file():
-            return ("", "")
-        return (str(found["as_of"]), str(found["started"]))
-    except (OSError, ValueError, KeyError, TypeError, StoreError):  # derived: written anew
-        return ("", "")

@@ -109,6 +109,7 @@ SCHEMA: dict[RecordKind, tuple[FieldSpec, ...]] = {
             "1",
         ),
         _f("width", _N, "Pooled width factor of the intervals", "1"),
+        _f("adaptive", _N, "Factor beside it, from live outcomes; 1 until about 100 have matured", "1"),
         _f("best_naive", _S, "The naive that the median is shrunk toward"),
         _f("rule", _S, "Weighting rule"),
         _f("windows", _I, "Cutoffs in the decision's slice"),

@@ -15,8 +15,10 @@ from horizoncast.errors import HorizoncastError, StoreError
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.models.child import Task, run_guarded, run_in_child
 from horizoncast.models.registry import member_class
+from horizoncast.policy.admission import MemoryPlan
 from horizoncast.resources import Usage
 from horizoncast.store.bank_cache import BankCache, row_key
+from horizoncast.validation.turns import Turns
 
 Progress = Callable[[str, int, int], None]
 """Called with a member's name, cutoffs answered and cutoffs asked, from any thread."""
@@ -60,11 +62,43 @@ def run_members(
     isolated: bool,
     workers: int,
     progress: Progress | None = None,
+    memory: MemoryPlan | None = None,
 ) -> dict[str, MemberRun]:
-    """Run members side by side, at most `workers` at a time, in the order given."""
+    """Run members side by side, at most `workers` at a time; results in the order given.
+
+    Parameters
+    ----------
+    memory
+        What they may take together; without it they start in the order given.
+    """
+    turns = Turns(tasks, memory)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        jobs = {t.member: pool.submit(_run_member, t, cache, isolated, progress) for t in tasks}
-        return {name: job.result() for name, job in jobs.items()}
+        jobs = [pool.submit(_work, turns, memory, cache, isolated, progress) for _ in range(max(1, workers))]
+        done = {name: run for job in jobs for name, run in job.result().items()}
+    return {task.member: done[task.member] for task in tasks}
+
+
+def _work(
+    turns: Turns,
+    memory: MemoryPlan | None,
+    cache: BankCache | None,
+    isolated: bool,
+    progress: Progress | None,
+) -> dict[str, MemberRun]:
+    """Take members from the queue until it is empty."""
+    done = {}
+    while (task := turns.take()) is not None:
+        try:
+            refusal = memory.refusal(task.member) if memory is not None else ""
+            if refusal:
+                failure = Failure(member=task.member, cutoff=None, code="NotAdmitted", reason=refusal)
+                done[task.member] = _finish(task, {}, cached=0, usage=None, problems=[failure])
+            else:
+                capped = task if memory is None else replace(task, memory_mb=memory.cap(task.memory_mb))
+                done[task.member] = _run_member(capped, cache, isolated, progress)
+        finally:
+            turns.give_back(task)
+    return done
 
 
 def _run_member(task: Task, cache: BankCache | None, isolated: bool, progress: Progress | None) -> MemberRun:

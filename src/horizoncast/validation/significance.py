@@ -89,16 +89,16 @@ def diebold_mariano(
     lags = min(lags, n - 2)
     if n < 3 or not np.ptp(d) > 0:
         return float("nan"), float("nan")
-    variance = _long_run_variance(d, lags, kernel)
+    variance = long_run_variance(d, lags, kernel)
     if variance <= 0:
-        variance = _long_run_variance(d, lags, "bartlett")
+        variance = long_run_variance(d, lags, "bartlett")
     h = lags + 1
     correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
     statistic = float(correction * d.mean() / np.sqrt(variance / n))
     return statistic, float(2.0 * stdtr(n - 1, -abs(statistic)))
 
 
-def _long_run_variance(d: Floats, lags: int, kernel: str) -> float:
+def long_run_variance(d: Floats, lags: int, kernel: str) -> float:
     """``gamma_0 + 2 sum w_k gamma_k`` of a loss differential."""
     centred = d - d.mean()
     gamma = np.array([float(centred[k:] @ centred[: len(d) - k]) / len(d) for k in range(lags + 1)])

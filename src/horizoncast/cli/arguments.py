@@ -1,0 +1,34 @@
+"""Arguments and options that several commands share; docs/cli.md has a table of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Service = Annotated[str, typer.Argument(help="Name of a service, as in forecaster_30d.")]
+TargetFile = Annotated[
+    Path | None, typer.Option("--target", help="TOML file of the series; overrides the setting.")
+]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", metavar="DATE", help="Hide rows dated later, as in 2024-06-28.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder; overrides run.output.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")
+]
+Members = Annotated[
+    list[str] | None,
+    typer.Option("--member", metavar="NAME=STATE", help="off, shadow or on; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; results and errors only.")]
+Store = Annotated[
+    Path | None, typer.Option("--store", help="Folder of the stores; default: the setting data.store.")
+]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Folder that holds config/ and services/; default: here.")
+]
+Config = Annotated[Path | None, typer.Option("--config", help="File instead of config/base.toml.")]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", help="File instead of the global .env.")]
