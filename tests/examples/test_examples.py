@@ -21,7 +21,7 @@ def said(name: str, needs: str | None = None) -> str:
     done = subprocess.run(
         [sys.executable, str(FOLDER / f"{name}.py")],
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=240, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
