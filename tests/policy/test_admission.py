@@ -1,12 +1,13 @@
 """What may run together."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horizoncast.policy.admission import LEAST_CAP_MB, RESERVE_MB, MemoryPlan, next_start, start_order
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.floats(1, 2000), min_size=1, max_size=8),
     st.floats(100, 4000),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horizoncast.validation.adaptive import (
@@ -92,6 +92,7 @@ def test_the_step_is_that_of_the_quantile_tracker() -> None:
     assert adaptive_path(misses, rate=0.1)[-1] == pytest.approx(np.exp(0.1 * (0.5 - ALPHA)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 50), min_size=0, max_size=60), st.floats(0.01, 0.5))
 def test_the_factor_keeps_its_limits(row: list[float], rate: float) -> None:
     path = adaptive_path(np.array(row).reshape(-1, 1), rate=rate)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2, chi2_contingency
 
@@ -34,6 +34,7 @@ def test_the_bounds_of_kupiecs_table(n: int, rate: float, fewest: int, most: int
     assert (accepted[0], accepted[-1]) == (fewest, most)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=30, max_size=200))
 def test_independence_is_the_g_test_of_the_transition_table(hits: list[bool]) -> None:
     """scipy's log-likelihood-ratio test of a 2 x 2 table is the same statistic."""
