@@ -173,11 +173,12 @@ def kills(folder: Path, stops: list[str | float]) -> Counter[str]:
         if waited(check) != 0:
             raise SystemExit(f"after kill {number} at {last} ({stop})")
         acknowledged.append(after.run_id)
+        (folder / "where.json").write_text(json.dumps(where))  # how far a long one is
     return where
 
 
 def duration(folder: Path) -> float:
-    """Seconds from the first point to the end of a run, the longer of two."""
+    """Seconds from the first point to the end of a run, the shorter of two."""
     found = []
     for hour in range(2):
         reader, writer = os.pipe()
@@ -193,7 +194,7 @@ def duration(folder: Path) -> float:
         assert waited(child) == 0
         os.close(reader)
         found.append(time.monotonic() - began)
-    return max(found)
+    return min(found)
 
 
 def limits(folder: Path, count: int) -> Counter[str]:

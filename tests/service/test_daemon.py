@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -44,14 +44,17 @@ class FakeChild:
     kill = terminate
 
 
-def run_for(daemon: Daemon, seconds: float, *, every_s: float) -> None:
-    """Beat for a while in a thread."""
-    thread = threading.Thread(target=lambda: daemon.run(seconds=every_s))
+def run_until(daemon: Daemon, enough: Callable[[], bool], *, every_s: float) -> float:
+    """Beat in a thread until there is enough of it, and a little longer; returns the seconds it took."""
+    thread, began = threading.Thread(target=lambda: daemon.run(seconds=every_s)), time.monotonic()
     thread.start()
-    time.sleep(seconds)
+    while not enough() and time.monotonic() < began + 60.0:
+        time.sleep(0.01)
+    time.sleep(0.2)
     daemon.stop()
-    thread.join(10.0)
+    thread.join(30.0)
     assert not thread.is_alive()
+    return time.monotonic() - began
 
 
 def test_one_child_at_a_time_and_late_beats_are_joined() -> None:
@@ -71,9 +74,10 @@ def test_one_child_at_a_time_and_late_beats_are_joined() -> None:
         most[0] = max(most[0], alive[0])
         return Child(seconds=0.3)
 
-    run_for(Daemon(["tick"], start=start), 1.6, every_s=0.02)  # type: ignore[arg-type]
+    daemon = Daemon(["tick"], start=start)  # type: ignore[arg-type]
+    seconds = run_until(daemon, lambda: started[0] >= 4, every_s=0.02)
     assert most[0] == 1
-    assert 3 <= started[0] <= 7  # some eighty beats, each child takes fifteen of them
+    assert 4 <= started[0] <= seconds / 0.3 + 1  # each child takes fifteen beats
 
 
 def test_what_ends_badly_or_cannot_be_started_is_told_and_goes_on() -> None:
@@ -101,7 +105,7 @@ def test_told_to_end_it_ends_the_tick_at_work_and_starts_no_other() -> None:
         return children[-1]
 
     daemon = Daemon(["tick"], start=start)  # type: ignore[arg-type]
-    run_for(daemon, 0.5, every_s=0.05)
+    run_until(daemon, lambda: bool(children), every_s=0.05)
     assert len(children) == 1
     assert children[0].asked
     daemon.beat()
