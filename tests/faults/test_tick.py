@@ -341,7 +341,8 @@ def test_a_message_that_did_not_arrive_is_tried_again_between_runs(tmp_path: Pat
     ledger = Ledger.at(tmp_path / "runs")
     ledger.outbox.add([Message(key="run/1/mail", channel="webhook", payload={"subject": "s", "text": "t"})])
     said: list[str] = []
-    now = datetime.now(tz=UTC) + timedelta(seconds=5)
+    # hours after any moment of the cadence, which is 07:00 in Santiago
+    now = (datetime.now(tz=UTC) + timedelta(days=1)).replace(hour=18)
     write_memory(tmp_path / "runs", Memory().seen(now))
     quiet = replace(settings, cadence=replace(settings.cadence, late_hours=0.0001))
     tries = []
