@@ -1,0 +1,226 @@
+"""The member `autoformer`: trained at re-fit points, from scratch, on what precedes each.
+
+Letters in shapes: n sessions of a history, H steps, Q levels, N origins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.errors import MissingCovariateError, NotInstalledError
+from horizoncast.forecast import Flag
+from horizoncast.horizon import LEVELS, Horizon
+from horizoncast.models.autoformer.anchor import Examples, examples_at
+from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
+from horizoncast.models.lag_features import (
+    Design,
+    Window,
+    choose_design,
+    require_covariates,
+    usable_rows,
+    window_of,
+)
+from horizoncast.models.naive import gaussian_prediction
+from horizoncast.series import History
+
+if TYPE_CHECKING:
+    from horizoncast.models.autoformer.training import Trained
+    from horizoncast.models.autoformer.uncertainty import Parts
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_FEWEST_ORIGINS = 24
+_HELD = 96
+_MEMORY = 600
+"""Sessions before a cutoff beyond which nothing matters to its inputs, seasons apart."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AutoformerState:
+    """What a re-fit point keeps.
+
+    Parameters
+    ----------
+    design
+        Anchor and units.
+    level
+        Spread of the values in the window.
+    context
+        L, shorter than the setting where the history is short.
+    trained
+        None where the window never moved, or was too short to learn from: the naive answers.
+    """
+
+    design: Design
+    level: float
+    context: int
+    trained: Trained | None
+
+
+class Autoformer(Member[AutoformerConfig, AutoformerState]):
+    """The Autoformer (Wu et al., NeurIPS 2021) anchored at the naive forecast, with a posterior.
+
+    Untrained it answers with the naive forecast; the held-back windows decide how far from it the
+    trained network may go.
+    """
+
+    name: ClassVar[str] = "autoformer"
+    config_type: ClassVar[type[MemberConfig]] = AutoformerConfig
+
+    def fit(self, history: History, horizon: Horizon) -> AutoformerState:
+        """Train on origins whose outcome lies inside the window.
+
+        Raises
+        ------
+        NotInstalledError
+            Without torch.
+        MissingCovariateError
+            When covariates leave too few origins.
+        """
+        require_torch()
+        window = window_of(history)
+        design = choose_design(window, history.periods, horizon)
+        context = min(self.config.context, max(8, len(window.z) // 4))
+        level = max(float(np.std(window.z)), 1e-12)
+        state = AutoformerState(design=design, level=level, context=context, trained=None)
+        if design.spread <= 0:
+            return state
+        split = split_origins(window, design, horizon.steps, context, self.config)
+        if split is None:
+            return state
+        seed = seed_of(self.service, history.series.name, self.name, history.cutoff)
+        learn, held = (self._examples(window, state, rows, horizon) for rows in split)
+        return self._trained(state, learn, held, seed)
+
+    def _trained(
+        self, state: AutoformerState, learn: Examples, held: Examples, seed: int
+    ) -> AutoformerState:
+        from horizoncast.models.autoformer.training import train
+
+        label = min(self.config.label, state.context)
+        return AutoformerState(
+            design=state.design,
+            level=state.level,
+            context=state.context,
+            trained=train(self.config, learn, held, label=label, seed=seed),
+        )
+
+    def _examples(
+        self, window: Window, state: AutoformerState, rows: Ints, horizon: Horizon
+    ) -> Examples:
+        return examples_at(
+            window, state.design, rows, context=state.context, steps=horizon.steps, level=state.level
+        )
+
+    def predict(
+        self,
+        state: AutoformerState,
+        history: History,
+        horizon: Horizon,
+        levels: Sequence[float],
+        rng: np.random.Generator,
+    ) -> Prediction:
+        """(H, Q) quantiles around the anchor.
+
+        Raises
+        ------
+        MissingCovariateError
+            When a covariate is missing at the cutoff, or one known in advance ahead of it.
+        """
+        examples = self.inputs(state, history, horizon)
+        anchor, spread = examples.anchor[0], examples.spread[0]
+        if state.trained is None:
+            flags = (Flag.SHORT_HISTORY,) if state.design.spread > 0 else ()
+            naive = gaussian_prediction(anchor, spread, levels)
+            return Prediction(quantiles=naive.quantiles, flags=(*flags, *naive.flags))
+        from horizoncast.models.autoformer.uncertainty import at_levels
+
+        scaled = np.asarray(shared_quantiles(state.trained, examples)[0])
+        return Prediction(quantiles=anchor[:, None] + spread[:, None] * at_levels(scaled, LEVELS, levels))
+
+    def inputs(self, state: AutoformerState, history: History, horizon: Horizon) -> Examples:
+        """What the network reads at the end of a history, one origin."""
+        seasons = max((state.design.anchor, *state.design.seasons))
+        needed = max(_MEMORY, state.context + seasons, 5 * seasons + horizon.steps)
+        window = window_of(history.tail(needed), horizon.steps)
+        require_covariates(window)
+        return self._examples(window, state, np.array([len(window.z) - 1]), horizon)
+
+    def uncertainty(self, state: AutoformerState, history: History, horizon: Horizon) -> Parts:
+        """Aleatoric and epistemic variances (1, H) in the scaled space, before sharing with the naive."""
+        from horizoncast.models.autoformer.training import answer
+
+        assert state.trained is not None
+        return answer(state.trained, self.inputs(state, history, horizon))
+
+
+def shared_quantiles(trained: Trained, examples: Examples) -> Floats:
+    """(N, H, Q) in the scaled space: the naive's, moved toward the network's by the chosen share."""
+    from horizoncast.models.autoformer.heads import normal_quantiles
+    from horizoncast.models.autoformer.training import answer
+
+    naive = np.broadcast_to(normal_quantiles(LEVELS), (*examples.target.shape, len(LEVELS)))
+    if trained.share == 0:
+        return np.asarray(naive)
+    return np.asarray(naive + trained.share * (answer(trained, examples).quantiles - naive))
+
+
+def split_origins(
+    window: Window, design: Design, steps: int, context: int, config: AutoformerConfig
+) -> tuple[Ints, Ints] | None:
+    """Origins to learn from and, purged by H sessions, later ones held back; None where too few.
+
+    Raises
+    ------
+    MissingCovariateError
+        When it is the covariates that leave too few.
+    """
+    rows = np.arange(max(design.anchor, context // 2), len(window.z) - steps)
+    if len(rows) < _FEWEST_ORIGINS:
+        return None
+    leads = np.full(len(rows), steps)
+    usable = usable_rows(window, rows, leads) & usable_rows(window, rows, np.ones_like(leads))
+    if usable.sum() < _FEWEST_ORIGINS:
+        raise MissingCovariateError(
+            "covariates are missing in almost all of the training window",
+            value=f"{int(usable.sum())} usable origins of {len(rows)}",
+            allowed=f"at least {_FEWEST_ORIGINS}",
+            action="leave the emptiest covariate out",
+        )
+    rows = rows[usable]
+    first = rows[int(len(rows) * (1.0 - config.held_back))]
+    learn, held = rows[rows + steps <= first], rows[rows >= first]
+    if len(learn) < _FEWEST_ORIGINS // 2 or len(held) < 4:
+        return None
+    return _thin(learn, config.origins), _thin(held, _HELD)
+
+
+def _thin(rows: Ints, most: int) -> Ints:
+    """At most `most` rows, evenly spread."""
+    if len(rows) <= most:
+        return rows
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)])
+
+
+def require_torch() -> None:
+    """Refuse to run without torch.
+
+    Raises
+    ------
+    NotInstalledError
+        With the command that installs it.
+    """
+    if find_spec("torch") is None:
+        raise NotInstalledError(
+            "member autoformer needs a package that is not installed",
+            value="torch",
+            action="pip install 'horizoncast[neural]'",
+        )
