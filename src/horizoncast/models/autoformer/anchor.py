@@ -107,8 +107,7 @@ def examples_at(
     leads = np.tile(np.arange(1, steps + 1), count)
     origins = np.repeat(rows, steps)
     sigma = volatility(window.z, design)
-    spread = expected_spread(sigma[origins], leads, design).reshape(count, steps)
-    anchor = window.z[anchor_row(origins, leads, design.anchor)].reshape(count, steps)
+    anchor, spread = naive_at(window, design, rows, steps)
     at = rows[:, None] - context + 1 + np.arange(context)
     unit = sigma[rows] * np.sqrt(steps) if design.anchor == 1 else np.full(count, level)
     centre = window.z[rows] if design.anchor == 1 else _mean(window.z, at)
@@ -133,6 +132,15 @@ def examples_at(
         spread=spread,
         rows=rows,
     )
+
+
+def naive_at(window: Window, design: Design, rows: Ints, steps: int) -> tuple[Floats, Floats]:
+    """The naive forecast of each origin and its spread, (N, H) each, in the scale."""
+    leads = np.tile(np.arange(1, steps + 1), len(rows))
+    origins = np.repeat(rows, steps)
+    spread = expected_spread(volatility(window.z, design)[origins], leads, design)
+    anchor = window.z[anchor_row(origins, leads, design.anchor)]
+    return anchor.reshape(len(rows), steps), spread.reshape(len(rows), steps)
 
 
 def _mean(z: Floats, at: Ints) -> Floats:

@@ -63,14 +63,14 @@ class AutoformerConfig(MemberConfig):
     feed_forward: int = 64
     encoder_layers: int = 1
     decoder_layers: int = 1
-    dropout: float = 0.1
+    dropout: float = 0.2
     kernel: int = 25
     factor: float = 1.0
     steps: int = 150
     check_every: int = 25
     patience: int = 3
     batch: int = 32
-    learning_rate: float = 0.003
+    learning_rate: float = 0.001
     weight_decay: float = 0.01
     origins: int = 800
     held_back: float = 0.2

@@ -6,17 +6,16 @@ Letters in shapes: n sessions of a history, H steps, Q levels, N origins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.errors import MissingCovariateError, NotInstalledError
+from horizoncast.errors import MissingCovariateError
 from horizoncast.forecast import Flag
 from horizoncast.horizon import LEVELS, Horizon
-from horizoncast.models.autoformer.anchor import Examples, examples_at
+from horizoncast.models.autoformer.anchor import Examples, examples_at, naive_at
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
 from horizoncast.models.lag_features import (
@@ -80,12 +79,9 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
 
         Raises
         ------
-        NotInstalledError
-            Without torch.
         MissingCovariateError
             When covariates leave too few origins.
         """
-        require_torch()
         window = window_of(history)
         design = choose_design(window, history.periods, horizon)
         context = min(self.config.context, max(8, len(window.z) // 4))
@@ -98,20 +94,10 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             return state
         seed = seed_of(self.service, history.series.name, self.name, history.cutoff)
         learn, held = (self._examples(window, state, rows, horizon) for rows in split)
-        return self._trained(state, learn, held, seed)
-
-    def _trained(
-        self, state: AutoformerState, learn: Examples, held: Examples, seed: int
-    ) -> AutoformerState:
         from horizoncast.models.autoformer.training import train
 
         label = min(self.config.label, state.context)
-        return AutoformerState(
-            design=state.design,
-            level=state.level,
-            context=state.context,
-            trained=train(self.config, learn, held, label=label, seed=seed),
-        )
+        return replace(state, trained=train(self.config, learn, held, label=label, seed=seed))
 
     def _examples(
         self, window: Window, state: AutoformerState, rows: Ints, horizon: Horizon
@@ -135,24 +121,30 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         MissingCovariateError
             When a covariate is missing at the cutoff, or one known in advance ahead of it.
         """
-        examples = self.inputs(state, history, horizon)
-        anchor, spread = examples.anchor[0], examples.spread[0]
+        window = self._recent(state, history, horizon)
         if state.trained is None:
-            flags = (Flag.SHORT_HISTORY,) if state.design.spread > 0 else ()
-            naive = gaussian_prediction(anchor, spread, levels)
-            return Prediction(quantiles=naive.quantiles, flags=(*flags, *naive.flags))
+            anchor, spread = naive_at(window, state.design, np.array([len(window.z) - 1]), horizon.steps)
+            naive = gaussian_prediction(anchor[0], spread[0], levels)
+            short = (Flag.SHORT_HISTORY,) if state.design.spread > 0 else ()
+            return Prediction(quantiles=naive.quantiles, flags=(*short, *naive.flags))
         from horizoncast.models.autoformer.uncertainty import at_levels
 
-        scaled = np.asarray(shared_quantiles(state.trained, examples)[0])
-        return Prediction(quantiles=anchor[:, None] + spread[:, None] * at_levels(scaled, LEVELS, levels))
+        examples = self._examples(window, state, np.array([len(window.z) - 1]), horizon)
+        scaled = at_levels(np.asarray(shared_quantiles(state.trained, examples)[0]), LEVELS, levels)
+        return Prediction(quantiles=examples.anchor[0][:, None] + examples.spread[0][:, None] * scaled)
 
     def inputs(self, state: AutoformerState, history: History, horizon: Horizon) -> Examples:
         """What the network reads at the end of a history, one origin."""
+        window = self._recent(state, history, horizon)
+        return self._examples(window, state, np.array([len(window.z) - 1]), horizon)
+
+    def _recent(self, state: AutoformerState, history: History, horizon: Horizon) -> Window:
+        """As much of a history as its inputs need, and the steps after it."""
         seasons = max((state.design.anchor, *state.design.seasons))
         needed = max(_MEMORY, state.context + seasons, 5 * seasons + horizon.steps)
         window = window_of(history.tail(needed), horizon.steps)
         require_covariates(window)
-        return self._examples(window, state, np.array([len(window.z) - 1]), horizon)
+        return window
 
     def uncertainty(self, state: AutoformerState, history: History, horizon: Horizon) -> Parts:
         """Aleatoric and epistemic variances (1, H) in the scaled space, before sharing with the naive."""
@@ -176,7 +168,7 @@ def shared_quantiles(trained: Trained, examples: Examples) -> Floats:
 def split_origins(
     window: Window, design: Design, steps: int, context: int, config: AutoformerConfig
 ) -> tuple[Ints, Ints] | None:
-    """Origins to learn from and, purged by H sessions, later ones held back; None where too few.
+    """Origins to learn from, and, purged by H sessions, later ones held back; None where too few.
 
     Raises
     ------
@@ -208,19 +200,3 @@ def _thin(rows: Ints, most: int) -> Ints:
     if len(rows) <= most:
         return rows
     return np.asarray(rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)])
-
-
-def require_torch() -> None:
-    """Refuse to run without torch.
-
-    Raises
-    ------
-    NotInstalledError
-        With the command that installs it.
-    """
-    if find_spec("torch") is None:
-        raise NotInstalledError(
-            "member autoformer needs a package that is not installed",
-            value="torch",
-            action="pip install 'horizoncast[neural]'",
-        )

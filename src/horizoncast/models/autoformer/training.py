@@ -23,8 +23,8 @@ from horizoncast.models.autoformer.uncertainty import LastLayer, Parts, fit_last
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_PENALTIES = (300.0, 30.0, 3.0)
-_SPREAD_PENALTY = 3.0
+_OPTIONS = ((3.0, False), (300.0, True), (30.0, True), (3.0, True))
+"""Penalty of the last layer's posterior, and whether its mean moves the median."""
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _CHUNK = 32
 _LAYER_ORIGINS = 256
@@ -117,7 +117,15 @@ def network_config(config: AutoformerConfig, examples: Examples, label: int) -> 
 
 
 def train(config: AutoformerConfig, learn: Examples, held: Examples, *, label: int, seed: int) -> Trained:
-    """Train one network, or one per seed, and let the held-back windows decide how far to follow it."""
+    """Train one network, or one per seed, and let the held-back windows decide how far to follow it.
+
+    Parameters
+    ----------
+    learn, held
+        Origins to learn from, and later ones whose outcomes do not overlap with theirs.
+    label
+        J, sessions of the context that the decoder starts from.
+    """
     scaler = Scaler.of(learn.features)
     shape = network_config(config, learn, label)
     count = config.seeds if config.uncertainty == "ensemble" else 1
@@ -138,26 +146,47 @@ def train(config: AutoformerConfig, learn: Examples, held: Examples, *, label: i
         chosen=tuple(chosen),
         curves=tuple(curves),
     )
-    return _settle(trained, learn, held, anchored=config.start == "anchored")
+    return _settle(config, trained, learn, held)
 
 
 def _train_one(
     config: AutoformerConfig, shape: NetworkConfig, scaler: Scaler, learn: Examples, held: Examples, seed: int
 ) -> tuple[Network, int, tuple[Look, ...]]:
-    """AdamW on a one-cycle schedule; the weights of the look with the smallest held-back loss."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = Network(shape).to(device)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False
-    )
-    total = max(config.steps, 1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=total + 1)
+    """The weights of the look with the smallest held-back loss, its step, and all looks."""
+    network = Network(shape)
     best = (_held_loss(network, scaler, held), 0, _copy(network))
     looks = [Look(step=0, train=float("nan"), held=best[0])]
     recent: list[float] = []
+    for step, loss in _descend(config, network, scaler, learn, config.steps, seed):
+        recent.append(loss)
+        if step % config.check_every and step != config.steps:
+            continue
+        held_loss = _held_loss(network, scaler, held)
+        looks.append(Look(step=step, train=float(np.mean(recent)), held=held_loss))
+        recent = []
+        if held_loss < best[0]:
+            best = (held_loss, step, _copy(network))
+        if step - best[1] >= config.patience * config.check_every:
+            break
+    network.load_state_dict(best[2])
+    return network.to("cpu").eval(), best[1], tuple(looks)
+
+
+def _descend(
+    config: AutoformerConfig, network: Network, scaler: Scaler, learn: Examples, steps: int, seed: int
+) -> Iterator[tuple[int, float]]:
+    """AdamW on a one-cycle schedule over `config.steps`, of which `steps` are gone; yields the losses."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=max(config.steps, steps) + 1
+    )
     inputs = tensors(learn, scaler, network, device)
     target = torch.from_numpy(learn.target).to(device).unsqueeze(-1)
-    for step, places in enumerate(_batches(len(learn.rows), config.batch, config.steps, seed), 1):
+    for step, places in enumerate(_batches(len(learn.rows), config.batch, steps, seed), 1):
         at = torch.from_numpy(places).to(device)
         network.train()
         loss = network.head.loss(network(*(part[at] for part in inputs)), target[at])
@@ -166,18 +195,7 @@ def _train_one(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        recent.append(float(loss.detach()))
-        if step % config.check_every == 0 or step == config.steps:
-            looks.append(
-                Look(step=step, train=float(np.mean(recent)), held=_held_loss(network, scaler, held))
-            )
-            recent = []
-            if looks[-1].held < best[0]:
-                best = (looks[-1].held, step, _copy(network))
-            if step - best[1] >= config.patience * config.check_every:
-                break
-    network.load_state_dict(best[2])
-    return network.to("cpu").eval(), best[1], tuple(looks)
+        yield step, float(loss.detach())
 
 
 def _copy(network: Network) -> dict[str, torch.Tensor]:
@@ -273,20 +291,18 @@ def _dropout_draws(trained: Trained, inputs: tuple[torch.Tensor, ...]) -> Floats
     return np.stack(draws)
 
 
-def _settle(trained: Trained, learn: Examples, held: Examples, *, anchored: bool) -> Trained:
-    """Fit the last layer, and choose the share of the network, on the held-back windows."""
-    fixed = None if anchored else 1.0
-    if trained.method != "last_layer":
-        share, ratio = choose_share(answer(trained, held).quantiles, held, fixed)
-        return replace(trained, share=share, held_ratio=ratio)
-    pairs = [_layer_pairs(trained, part) for part in (learn, held)]
-    options = [(_SPREAD_PENALTY, False), *((penalty, True) for penalty in _PENALTIES)]
-    candidates = [replace(trained, last_layer=_posterior(pairs[:1], *option)) for option in options]
-    answers = [answer(candidate, held).quantiles for candidate in candidates]
-    place = int(np.argmin([pinball_by_origin(quantiles, held.target).mean() for quantiles in answers]))
-    share, ratio = choose_share(answers[place], held, fixed)
-    layer = _posterior(pairs, *options[place])
-    return replace(trained, last_layer=layer, share=share, held_ratio=ratio)
+def _settle(config: AutoformerConfig, trained: Trained, learn: Examples, held: Examples) -> Trained:
+    """Choose the last layer, and the share of the network, by the held-back windows."""
+    fixed = None if config.start == "anchored" else 1.0
+    quantiles = answer(trained, held).quantiles
+    if trained.method == "last_layer":
+        pairs = _layer_pairs(trained, learn)
+        options = [replace(trained, last_layer=_posterior(pairs, *option)) for option in _OPTIONS]
+        answers = [answer(option, held).quantiles for option in options]
+        place = int(np.argmin([pinball_by_origin(each, held.target).mean() for each in answers]))
+        trained, quantiles = options[place], answers[place]
+    share, ratio = choose_share(quantiles, held, fixed)
+    return replace(trained, share=share, held_ratio=ratio)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -316,12 +332,11 @@ def _layer_pairs(trained: Trained, part: Examples) -> _LayerPairs:
     )
 
 
-def _posterior(pairs: Sequence[_LayerPairs], penalty: float, correct: bool) -> LastLayer:
-    residual = np.concatenate([p.residual for p in pairs])
+def _posterior(pairs: _LayerPairs, penalty: float, correct: bool) -> LastLayer:
     return fit_last_layer(
-        np.concatenate([p.features for p in pairs]),
-        residual,
-        overlap=max(1.0, len(residual) / max(2.0, sum(p.independent for p in pairs))),
+        pairs.features,
+        pairs.residual,
+        overlap=max(1.0, len(pairs.residual) / max(2.0, pairs.independent)),
         penalty=penalty,
         correct=correct,
     )
@@ -330,8 +345,9 @@ def _posterior(pairs: Sequence[_LayerPairs], penalty: float, correct: bool) -> L
 def choose_share(quantiles: Floats, held: Examples, fixed: float | None = None) -> tuple[float, float]:
     """How far to go from the naive to the network, and the held-back loss relative to the naive there.
 
-    The best of four shares, times ``max(0, 1 - 2 / t^2)``, t the gain in standard errors of its block
-    means: with a chance gain the naive stays (positive-part shrinkage, James & Stein 1961).
+    The best of four shares, times ``max(0, 1 - 2 (1 + 4 / b) / t^2)``, t the gain in standard errors of
+    the means of b blocks: with a chance gain the naive stays (positive-part shrinkage, James & Stein
+    1961; the factor of b because an error from few blocks is itself uncertain).
 
     Parameters
     ----------
@@ -355,6 +371,6 @@ def choose_share(quantiles: Floats, held: Examples, fixed: float | None = None) 
     blocks = int(np.clip((np.ptp(held.rows) + 1) // held.target.shape[1], 2, 10))
     means = [part.mean() for part in np.array_split(gain, blocks) if len(part)]
     error = float(np.var(means, ddof=1)) / len(means) + (0.01 * float(base.mean())) ** 2
-    share = _SHARES[place] * max(0.0, 1.0 - 2.0 * error / float(gain.mean()) ** 2)
+    share = _SHARES[place] * max(0.0, 1.0 - 2.0 * (1.0 + 4.0 / len(means)) * error / float(gain.mean()) ** 2)
     loss = pinball_by_origin(naive + share * (quantiles - naive), held.target)
     return share, float(loss.mean() / base.mean())
