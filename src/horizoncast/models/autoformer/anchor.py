@@ -30,6 +30,7 @@ Ints = npt.NDArray[np.int64]
 
 _CLIP = 8.0
 _BANDS = 4
+_WITH_WEEKDAY = (CalendarKind.BUSINESS, CalendarKind.DAILY, CalendarKind.INTRADAY)
 _SLOPES = (1, 5, 20, 60)
 
 
@@ -92,7 +93,7 @@ class Scaler:
 
 
 def examples_at(
-    window: Window, design: Design, rows: Ints, *, context: int, steps: int, level: float
+    window: Window, design: Design, rows: Ints, *, context: int, steps: int, level: float, yearly: bool
 ) -> Examples:
     """Inputs and outcomes of origins; nothing after an origin's row enters but `target`.
 
@@ -102,6 +103,9 @@ def examples_at(
         (N,) origins.
     level
         Unit of the seasonal series' values, from the training window; prices use their own volatility.
+    yearly
+        Whether the time of year is shown. In a training window of less than two years it is a name for
+        the date, and no date comes twice.
     """
     count = len(rows)
     leads = np.tile(np.arange(1, steps + 1), count)
@@ -112,12 +116,13 @@ def examples_at(
     unit = sigma[rows] * np.sqrt(steps) if design.anchor == 1 else np.full(count, level)
     centre = window.z[rows] if design.anchor == 1 else _mean(window.z, at)
     values = _channels(window, design, at, centre, unit, sigma[rows])
-    calendar = calendar_marks(window.dates, window.kind)
+    calendar = calendar_marks(window.dates, window.kind, yearly=yearly)
     target = np.full((count, steps), np.nan)
     ahead = rows[:, None] + np.arange(1, steps + 1)
     seen = ahead < len(window.z)
     target[seen] = ((window.z[np.minimum(ahead, len(window.z) - 1)] - anchor) / spread)[seen]
-    features = pair_features(window, design, origins, leads).reshape(count, steps, -1)
+    features = _without_calendar(pair_features(window, design, origins, leads), window)
+    features = features.reshape(count, steps, -1)
     statistics = context_statistics(window.z, design, at, sigma)
     wide = np.repeat(statistics[:, None], steps, axis=1)
     marks = calendar[ahead]
@@ -163,13 +168,25 @@ def _channels(window: Window, design: Design, at: Ints, centre: Floats, unit: Fl
     return np.clip(np.stack(columns, axis=-1), -_CLIP, _CLIP).astype(np.float32)
 
 
-def calendar_marks(dates: Dates, kind: CalendarKind) -> Floats32:
-    """(n, M) time of year as two harmonics; weekday one by one; time of day as two harmonics."""
+def _without_calendar(features: Floats32, window: Window) -> Floats32:
+    """(N, F) without the columns of the target date, which come as marks; they stand before the known ones."""
+    stop = features.shape[1] - 2 * sum(window.known_future)
+    start = stop - 2 - (window.kind in _WITH_WEEKDAY) - (window.kind is CalendarKind.INTRADAY)
+    return np.delete(features, np.s_[start:stop], axis=1)
+
+
+def spans_two_years(dates: Dates) -> bool:
+    """Whether every time of year comes twice."""
+    return bool(dates[-1] - dates[0] >= np.timedelta64(730, "D"))
+
+
+def calendar_marks(dates: Dates, kind: CalendarKind, *, yearly: bool = True) -> Floats32:
+    """(n, M) time of year as two harmonics (zero where not shown); weekday one by one; time of day as two."""
     day = dates.astype("datetime64[D]")
     start = day.astype("datetime64[Y]").astype("datetime64[D]")
     year = 2 * np.pi * (day - start).astype(np.float64) / 365.25
-    columns = [f(k * year) for k in (1, 2) for f in (np.sin, np.cos)]
-    if kind in (CalendarKind.BUSINESS, CalendarKind.DAILY, CalendarKind.INTRADAY):
+    columns = [yearly * f(k * year) for k in (1, 2) for f in (np.sin, np.cos)]
+    if kind in _WITH_WEEKDAY:
         weekday = (day.astype(np.int64) + 3) % 7
         columns += [(weekday == k).astype(np.float64) - 1 / 7 for k in range(7)]
     if kind is CalendarKind.INTRADAY:

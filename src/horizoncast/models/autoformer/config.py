@@ -37,7 +37,7 @@ class AutoformerConfig(MemberConfig):
     factor
         c of the paper: ``c log L`` delays are aggregated.
     steps, check_every, patience
-        Most training steps, steps between looks at the held-back windows, and looks without a gain
+        Most training steps (0 answers with the naive, for comparison), steps between looks at the held-back windows, and looks without a gain
         after which training stops.
     batch, learning_rate, weight_decay
         Of AdamW on a one-cycle schedule.
@@ -52,7 +52,7 @@ class AutoformerConfig(MemberConfig):
     """
 
     window: int = 3000
-    min_train: int = 60
+    min_train: int = 40
     refit_every: int = 240
     variant: str = "quantile"
     start: str = "anchored"

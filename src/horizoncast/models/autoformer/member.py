@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.errors import MissingCovariateError
+from horizoncast.errors import MissingCovariateError, ModelError, StoreError
 from horizoncast.forecast import Flag
 from horizoncast.horizon import LEVELS, Horizon
-from horizoncast.models.autoformer.anchor import Examples, examples_at, naive_at
+from horizoncast.models.autoformer.anchor import Examples, examples_at, naive_at, spans_two_years
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
 from horizoncast.models.lag_features import (
@@ -52,6 +53,8 @@ class AutoformerState:
         Anchor and units.
     level
         Spread of the values in the window.
+    yearly
+        Whether the time of year is shown to the network.
     context
         L, shorter than the setting where the history is short.
     trained
@@ -60,6 +63,7 @@ class AutoformerState:
 
     design: Design
     level: float
+    yearly: bool
     context: int
     trained: Trained | None
 
@@ -86,24 +90,58 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         design = choose_design(window, history.periods, horizon)
         context = min(self.config.context, max(8, len(window.z) // 4))
         level = max(float(np.std(window.z)), 1e-12)
-        state = AutoformerState(design=design, level=level, context=context, trained=None)
-        if design.spread <= 0:
+        yearly = spans_two_years(window.dates)
+        state = AutoformerState(design=design, level=level, yearly=yearly, context=context, trained=None)
+        if design.spread <= 0 or self.config.steps == 0:
             return state
         split = split_origins(window, design, horizon.steps, context, self.config)
         if split is None:
             return state
         seed = seed_of(self.service, history.series.name, self.name, history.cutoff)
         learn, held = (self._examples(window, state, rows, horizon) for rows in split)
-        from horizoncast.models.autoformer.training import train
+        return replace(state, trained=self._kept_or_trained(learn, held, seed, context, history.cutoff))
 
-        label = min(self.config.label, state.context)
-        return replace(state, trained=train(self.config, learn, held, label=label, seed=seed))
+    def _kept_or_trained(
+        self, learn: Examples, held: Examples, seed: int, context: int, cutoff: np.datetime64
+    ) -> Trained:
+        """The network of an earlier run where one was trained on exactly this; else train and keep it.
+
+        Raises
+        ------
+        ModelError
+            When the kept network is damaged: a person must know before it is replaced.
+        """
+        from horizoncast.models.autoformer.artefacts import from_checkpoint, to_checkpoint, training_key
+        from horizoncast.models.autoformer.training import train
+        from horizoncast.store.checkpoints import load_checkpoint, save_checkpoint
+
+        label = min(self.config.label, context)
+        if not self.config.checkpoints:
+            return train(self.config, learn, held, label=label, seed=seed)
+        folder = Path(self.config.checkpoints)
+        key = training_key((self.digest(), seed, label, cutoff), learn, held)
+        try:
+            kept = load_checkpoint(folder, key)
+            if kept is not None:
+                kept.check_cutoff(cutoff)
+                return from_checkpoint(kept)
+            trained = train(self.config, learn, held, label=label, seed=seed)
+            save_checkpoint(folder, to_checkpoint(key, trained, cutoff))
+        except StoreError as error:
+            raise ModelError("autoformer: checkpoint", value=str(error)) from error
+        return trained
 
     def _examples(
         self, window: Window, state: AutoformerState, rows: Ints, horizon: Horizon
     ) -> Examples:
         return examples_at(
-            window, state.design, rows, context=state.context, steps=horizon.steps, level=state.level
+            window,
+            state.design,
+            rows,
+            context=state.context,
+            steps=horizon.steps,
+            level=state.level,
+            yearly=state.yearly,
         )
 
     def predict(
@@ -125,7 +163,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         if state.trained is None:
             anchor, spread = naive_at(window, state.design, np.array([len(window.z) - 1]), horizon.steps)
             naive = gaussian_prediction(anchor[0], spread[0], levels)
-            short = (Flag.SHORT_HISTORY,) if state.design.spread > 0 else ()
+            short = (Flag.SHORT_HISTORY,) if state.design.spread > 0 and self.config.steps > 0 else ()
             return Prediction(quantiles=naive.quantiles, flags=(*short, *naive.flags))
         from horizoncast.models.autoformer.uncertainty import at_levels
 
