@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--only", nargs="*", type=int, default=None, help="horizons")
-    parser.add_argument("--with", nargs="*", default=[], choices=sorted(NEEDS), dest="extra", help="dear members")
+    parser.add_argument("--with", nargs="*", default=[], choices=sorted(NEEDS), dest="extra")
     options = parser.parse_args()
     cells = [
         replace(cell, extra=tuple(options.extra))

@@ -74,7 +74,7 @@ def scored(member: Any, series: Series, cutoffs: Sequence[np.datetime64], steps:
     found = list(member.forecast(series, cutoffs, horizon, LEVELS))
     bad = [f for f in found if not isinstance(f, Forecast)]
     if bad:
-        return {"failed": len(bad), "wql": float("nan"), "path_rmse": float("nan"), "coverage80": float("nan")}
+        raise RuntimeError(f"{series.name}: {len(bad)} cutoffs without an answer, first {bad[0]}")
     q = series.scale.forward(np.stack([f.quantiles for f in found]))
     y = series.scale.forward(np.stack([series.actuals(f.cutoff, f.dates) for f in found]))
     at = [LEVELS.index(level) for level in DECILES]
@@ -202,7 +202,14 @@ def signal(settings: dict[str, Any]) -> list[dict[str, Any]]:
         point = np.stack([f.point for f in found])
         effect = truth[rowsof] - season
         missed = np.mean((truth[rowsof] - point) ** 2)
-        rows.append({"seed": seed, "recovered": float(1 - missed / np.mean(effect**2)), "steps": member.chosen, "shares": member.shares})
+        rows.append(
+            {
+                "seed": seed,
+                "recovered": float(1 - missed / np.mean(effect**2)),
+                "steps": member.chosen,
+                "shares": member.shares,
+            }
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -215,9 +222,12 @@ def exchange(settings: dict[str, Any]) -> list[dict[str, Any]]:
         dates, values = ecb_pair("EUR", name)
         keep = dates >= np.datetime64("2005-04-01")
         series = Series(
-            name=name, unit="x", calendar=Calendar(kind=CalendarKind.BUSINESS, country="ECB"), dates=dates[keep],
-            values=values[keep], scale=Scale.LEVEL,
-        )  # fmt: skip
+            name=name,
+            unit=name,
+            calendar=Calendar(kind=CalendarKind.BUSINESS, country="ECB"),
+            dates=dates[keep],
+            values=values[keep],
+        )
         first, test = int(0.7 * len(series)), int(0.8 * len(series))
         unit = series.values[:first].std()
         member = Autoformer(AutoformerConfig(**{"window": first, **settings}))
@@ -225,14 +235,25 @@ def exchange(settings: dict[str, Any]) -> list[dict[str, Any]]:
         errors = []
         for row in range(test - 1, len(series) - 96, 5):
             history = series.until(series.dates[row])
-            q = member.predict(state, history, Horizon(steps=96), (0.1, 0.5, 0.9), np.random.default_rng(0)).quantiles
+            q = member.predict(
+                state, history, Horizon(steps=96), (0.1, 0.5, 0.9), np.random.default_rng(0)
+            ).quantiles
             actual = series.values[row + 1 : row + 97]
-            errors.append(np.mean([(q[:, 1] - actual) ** 2, (series.values[row] - actual) ** 2], axis=1) / unit**2)
+            misses = np.stack([q[:, 1] - actual, series.values[row] - actual]) / unit
+            errors.append(np.mean(misses**2, axis=1))
         mine, last = np.mean(errors, axis=0)
         totals["autoformer"].append(mine)
         totals["repeat_last"].append(last)
         assert state.trained is not None
-        rows.append({"series": name, "mse": mine, "repeat_last": last, "step": state.trained.chosen[0], "share": state.trained.share})
+        rows.append(
+            {
+                "series": name,
+                "mse": mine,
+                "repeat_last": last,
+                "step": state.trained.chosen[0],
+                "share": state.trained.share,
+            }
+        )
         print(rows[-1], flush=True)
     print({key: float(np.mean(value)) for key, value in totals.items()})
     return rows
@@ -248,8 +269,15 @@ def unseen(settings: dict[str, Any]) -> list[dict[str, Any]]:
             for kind, (normal, strange) in epistemic_of(method, seed, settings).items():
                 ratios.setdefault(kind, []).append(float(np.median(strange) / np.median(normal)))
                 areas.setdefault(kind, []).append(float(np.mean(strange[:, None] > normal[None, :])))
-        for kind in ratios:
-            rows.append({"method": method, "kind": kind, "ratio": float(np.median(ratios[kind])), "auc": float(np.median(areas[kind]))})
+        for kind in sorted(ratios):
+            rows.append(
+                {
+                    "method": method,
+                    "kind": kind,
+                    "ratio": float(np.median(ratios[kind])),
+                    "auc": float(np.median(areas[kind])),
+                }
+            )
             print(rows[-1], flush=True)
     return rows
 
@@ -273,7 +301,9 @@ def strange_series(kind: str, seed: int, length: int = 1300, change: int = 1200)
     return daily(y, periods=(7,))
 
 
-def epistemic_of(method: str, seed: int, settings: dict[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def epistemic_of(
+    method: str, seed: int, settings: dict[str, Any]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean epistemic variance per cutoff: undisturbed, and 20 to 60 sessions into each disturbance."""
     member = Autoformer(AutoformerConfig(**{**settings, "uncertainty": method}))
     horizon, plain = Horizon(steps=14), strange_series("none", seed)
@@ -315,7 +345,9 @@ def main() -> None:
         call = beds if options.command == "beds" else methods
         rows = call(options.cells, options.most, settings)
     else:
-        rows = {"cost": cost, "signal": signal, "exchange": exchange, "unseen": unseen}[options.command](settings)
+        rows = {"cost": cost, "signal": signal, "exchange": exchange, "unseen": unseen}[options.command](
+            settings
+        )
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"autoformer-{options.command}.json"
     path.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1, default=float) + "\n")

@@ -30,7 +30,9 @@ def name(request):
 
 
 def answers(name, series, cutoffs, horizon=FIVE, levels=LEVELS, service=SERVICE):
-    return list(make_member(name, SMALL.get(name), service=service).forecast(series, cutoffs, horizon, levels))
+    return list(
+        make_member(name, SMALL.get(name), service=service).forecast(series, cutoffs, horizon, levels)
+    )
 
 
 def forecasts(name, series, cutoffs, horizon=FIVE, **more):

@@ -296,9 +296,7 @@ def test_settings_do_not_change(root: Path) -> None:
 
 
 def test_planned_members_are_recorded_as_not_installed(root: Path) -> None:
-    settings = load(
-        root, members__chronos__state="on", run__isolated="false"
-    )
+    settings = load(root, members__chronos__state="on", run__isolated="false")
     members = tuple(m for m in settings.engine_config("7d").members if m.name in (*NAIVES, *PLANNED))
     config = EngineConfig(members=members, isolated=False, replays=2)
     result = ForecastEngine(config).forecast(market(260), 5)

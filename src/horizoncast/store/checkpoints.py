@@ -138,4 +138,6 @@ def _read_weights(place: Path, weights: bytes) -> Arrays:
 
 
 def _refused(place: Path, why: str) -> StoreError:
-    return StoreError(f"checkpoint {place.name} is refused", value=why, action="delete it; it is trained again")
+    return StoreError(
+        f"checkpoint {place.name} is refused", value=why, action="delete it; it is trained again"
+    )

@@ -115,7 +115,7 @@ def examples_at(
     at = rows[:, None] - context + 1 + np.arange(context)
     unit = sigma[rows] * np.sqrt(steps) if design.anchor == 1 else np.full(count, level)
     centre = window.z[rows] if design.anchor == 1 else _mean(window.z, at)
-    values = _channels(window, design, at, centre, unit, sigma[rows])
+    values = _channels(window, design, at, centre=centre, unit=unit, sigma=sigma[rows])
     calendar = calendar_marks(window.dates, window.kind, yearly=yearly)
     target = np.full((count, steps), np.nan)
     ahead = rows[:, None] + np.arange(1, steps + 1)
@@ -153,7 +153,9 @@ def _mean(z: Floats, at: Ints) -> Floats:
     return np.asarray(z[np.maximum(at, 0)].mean(axis=1))
 
 
-def _channels(window: Window, design: Design, at: Ints, centre: Floats, unit: Floats, sigma: Floats) -> Floats32:
+def _channels(
+    window: Window, design: Design, at: Ints, *, centre: Floats, unit: Floats, sigma: Floats
+) -> Floats32:
     """(N, L, C) value, change over m, and per covariate its change and its distance to the origin."""
     z, m = window.z, design.anchor
     here = np.maximum(at, 0)
@@ -169,7 +171,10 @@ def _channels(window: Window, design: Design, at: Ints, centre: Floats, unit: Fl
 
 
 def _without_calendar(features: Floats32, window: Window) -> Floats32:
-    """(N, F) without the columns of the target date, which come as marks; they stand before the known ones."""
+    """(N, F) without the columns of the target date, which come as marks.
+
+    They stand before the two columns of each covariate known in advance.
+    """
     stop = features.shape[1] - 2 * sum(window.known_future)
     start = stop - 2 - (window.kind in _WITH_WEEKDAY) - (window.kind is CalendarKind.INTRADAY)
     return np.delete(features, np.s_[start:stop], axis=1)
@@ -206,11 +211,14 @@ def context_statistics(z: Floats, design: Design, at: Ints, sigma: Floats) -> Fl
     power = np.abs(np.fft.rfft(moves, axis=1)) ** 2 / at.shape[1]
     bands = [part.mean(axis=1) for part in np.array_split(power, _BANDS, axis=1)]
     peak = power.max(axis=1) / np.maximum(power.mean(axis=1), 1e-12)
-    columns = [np.log(band + 1e-3) for band in bands] + [np.log(peak + 1e-3), np.log(sigma[rows] / design.spread)]
+    columns = [np.log(band + 1e-3) for band in bands] + [
+        np.log(peak + 1e-3),
+        np.log(sigma[rows] / design.spread),
+    ]
     total = np.cumsum(moves, axis=1)
-    for back in _SLOPES:
-        if back < at.shape[1]:
-            columns.append((total[:, -1] - total[:, -1 - back]) / np.sqrt(back))
+    columns += [
+        (total[:, -1] - total[:, -1 - back]) / np.sqrt(back) for back in _SLOPES if back < at.shape[1]
+    ]
     half = at.shape[1] // 2
     columns.append((total[:, -1] - 2 * total[:, half] + total[:, 0]) / np.sqrt(at.shape[1]))
     return np.stack(columns, axis=1).astype(np.float32)

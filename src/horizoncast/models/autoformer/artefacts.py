@@ -58,7 +58,9 @@ def to_checkpoint(key: str, trained: Trained, trained_until: np.datetime64) -> C
 def from_checkpoint(checkpoint: Checkpoint) -> Trained:
     """The state that `to_checkpoint` packed."""
     facts, arrays = checkpoint.facts, checkpoint.arrays
-    shape = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["network"].items()}
+    shape: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in facts["network"].items()
+    }
     layer = None
     if "last_layer.mean" in arrays:
         layer = LastLayer(mean=arrays["last_layer.mean"], root=arrays["last_layer.root"])

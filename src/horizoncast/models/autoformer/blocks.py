@@ -57,7 +57,8 @@ def correlation(queries: Tensor, keys: Tensor) -> Tensor:
     """
     length = queries.shape[1]
     spectrum = torch.fft.rfft(queries, dim=1) * torch.conj(torch.fft.rfft(keys, dim=1))
-    return torch.fft.irfft(spectrum.mean(dim=-1), n=length, dim=1)
+    scores: Tensor = torch.fft.irfft(spectrum.mean(dim=-1), n=length, dim=1)
+    return scores
 
 
 def aggregate_delays(values: Tensor, scores: Tensor, top: int) -> Tensor:
@@ -163,7 +164,7 @@ class DecoderLayer(nn.Module):
     """Seasonal part, and what the three decompositions found of the trend (eq. 4)."""
 
     def __init__(
-        self, width: int, inner: int, kernels: tuple[int, ...], factor: float, dropout: float, outputs: int
+        self, width: int, inner: int, kernels: tuple[int, ...], factor: float, dropout: float, *, outputs: int
     ) -> None:
         super().__init__()
         self.self_attention, self.cross_attention = (AutoCorrelation(width, factor) for _ in range(2))

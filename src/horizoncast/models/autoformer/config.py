@@ -37,8 +37,8 @@ class AutoformerConfig(MemberConfig):
     factor
         c of the paper: ``c log L`` delays are aggregated.
     steps, check_every, patience
-        Most training steps (0 answers with the naive, for comparison), steps between looks at the held-back windows, and looks without a gain
-        after which training stops.
+        Most training steps (0 answers with the naive, for comparison; long horizons take fewer), steps
+        between looks at the held-back windows, and looks without a gain after which training stops.
     batch, learning_rate, weight_decay
         Of AdamW on a one-cycle schedule.
     origins
@@ -63,15 +63,15 @@ class AutoformerConfig(MemberConfig):
     feed_forward: int = 64
     encoder_layers: int = 1
     decoder_layers: int = 1
-    dropout: float = 0.2
+    dropout: float = 0.1
     kernel: int = 25
     factor: float = 1.0
-    steps: int = 150
+    steps: int = 400
     check_every: int = 25
     patience: int = 3
     batch: int = 32
-    learning_rate: float = 0.001
-    weight_decay: float = 0.01
+    learning_rate: float = 0.003
+    weight_decay: float = 0.05
     origins: int = 800
     held_back: float = 0.2
     seeds: int = 3
@@ -94,7 +94,9 @@ class AutoformerConfig(MemberConfig):
         _between("learning_rate", self.learning_rate, 1e-6, 1.0)
         _between("weight_decay", self.weight_decay, 0.0, 1.0)
         if self.label > self.context:
-            raise ConfigError("the label is part of the context", value=self.label, allowed=f"<= {self.context}")
+            raise ConfigError(
+                "the label is part of the context", value=self.label, allowed=f"<= {self.context}"
+            )
 
     @property
     def kernels(self) -> tuple[int, ...]:

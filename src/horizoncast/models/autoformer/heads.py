@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 
 import torch
@@ -42,7 +43,7 @@ class QuantileHead(nn.Module):
         self.levels, self.outputs = tuple(levels), outputs
         self.middle = self.levels.index(0.5)
         start = normal_quantiles(levels)
-        gaps = torch.tensor([b - a for a, b in zip(start[:-1], start[1:], strict=True)])
+        gaps = torch.tensor([b - a for a, b in pairwise(start)])
         self.location = nn.Linear(width, outputs)
         self.gaps = nn.Linear(width, outputs * (len(levels) - 1))
         with torch.no_grad():
@@ -68,6 +69,8 @@ class QuantileHead(nn.Module):
 
 class GaussianHead(nn.Module):
     """Mean and log spread; parameters as in `QuantileHead`."""
+
+    normal: Tensor
 
     def __init__(self, width: int, levels: Sequence[float], outputs: int = 1, *, zero: bool = True) -> None:
         super().__init__()

@@ -80,7 +80,9 @@ class HFBayesianAutoformer(nn.Module):
         c = self.network.config
         if x_enc.shape[1:] != (c.context, c.channels):
             raise ConfigError(
-                "input does not fit the network", value=tuple(x_enc.shape), allowed=f"(B, {c.context}, {c.channels})"
+                "input does not fit the network",
+                value=tuple(x_enc.shape),
+                allowed=f"(B, {c.context}, {c.channels})",
             )
         last = x_enc[:, -1:]
         moves = x_enc.diff(dim=1)
@@ -134,7 +136,12 @@ class HFBayesianAutoformer(nn.Module):
         total = (aleatoric + epistemic).sqrt()
         factor = total / aleatoric.clamp_min(1e-12).sqrt()
         wide = median[..., None] + factor[..., None] * (mean - median[..., None])
-        out = {"prediction": median, "uncertainty": total, "epistemic": epistemic.sqrt(), "aleatoric": aleatoric.sqrt()}
+        out = {
+            "prediction": median,
+            "uncertainty": total,
+            "epistemic": epistemic.sqrt(),
+            "aleatoric": aleatoric.sqrt(),
+        }
         for share, width in _NORMAL.items():
             out[f"lower_{share:.0%}".rstrip("%")] = median - width * total
             out[f"upper_{share:.0%}".rstrip("%")] = median + width * total

@@ -131,9 +131,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             raise ModelError("autoformer: checkpoint", value=str(error)) from error
         return trained
 
-    def _examples(
-        self, window: Window, state: AutoformerState, rows: Ints, horizon: Horizon
-    ) -> Examples:
+    def _examples(self, window: Window, state: AutoformerState, rows: Ints, horizon: Horizon) -> Examples:
         return examples_at(
             window,
             state.design,

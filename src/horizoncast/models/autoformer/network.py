@@ -92,7 +92,7 @@ class Network(nn.Module):
         self.encoder_embedding = Embedding(c.channels, c.marks, c.d_model, c.dropout)
         self.decoder_embedding = Embedding(c.outputs, c.marks, c.d_model, c.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(c.encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(*sizes, c.outputs) for _ in range(c.decoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes, outputs=c.outputs) for _ in range(c.decoder_layers))
         self.encoder_norm, self.decoder_norm = SeasonalNorm(c.d_model), SeasonalNorm(c.d_model)
         self.step = StepEmbedding(c.features, c.d_model, c.dropout) if c.features else None
         self.width = c.d_model * (2 if c.features else 1) + c.features
@@ -103,9 +103,7 @@ class Network(nn.Module):
                 assert isinstance(layer, DecoderLayer)
                 nn.init.zeros_(layer.trend.weight)
 
-    def hidden(
-        self, values: Tensor, marks: Tensor, steps: Tensor, features: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def hidden(self, values: Tensor, marks: Tensor, steps: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the last layer (B, H, U) and the learned trend (B, H, O).
 
         Parameters

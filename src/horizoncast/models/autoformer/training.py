@@ -28,6 +28,8 @@ _OPTIONS = ((3.0, False), (300.0, True), (30.0, True), (3.0, True))
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 _CHUNK = 32
 _LAYER_ORIGINS = 256
+_WORK = 6_500_000
+"""Most steps times the square of sessions per sample: long horizons train fewer steps, to end in time."""
 _LEADS = 12
 """Steps per origin that the last layer learns from; more of them say the same again."""
 
@@ -133,7 +135,7 @@ def train(config: AutoformerConfig, learn: Examples, held: Examples, *, label: i
     with quiet_torch(seed):
         for k in range(count):
             torch.manual_seed((seed + k) % 2**63)
-            network, step, curve = _train_one(config, shape, scaler, learn, held, seed + k)
+            network, step, curve = _train_one(config, shape, scaler, learn, held, seed=seed + k)
             networks.append(network)
             chosen.append(step)
             curves.append(curve)
@@ -150,16 +152,23 @@ def train(config: AutoformerConfig, learn: Examples, held: Examples, *, label: i
 
 
 def _train_one(
-    config: AutoformerConfig, shape: NetworkConfig, scaler: Scaler, learn: Examples, held: Examples, seed: int
+    config: AutoformerConfig,
+    shape: NetworkConfig,
+    scaler: Scaler,
+    learn: Examples,
+    held: Examples,
+    *,
+    seed: int,
 ) -> tuple[Network, int, tuple[Look, ...]]:
     """The weights of the look with the smallest held-back loss, its step, and all looks."""
     network = Network(shape)
     best = (_held_loss(network, scaler, held), 0, _copy(network))
     looks = [Look(step=0, train=float("nan"), held=best[0])]
     recent: list[float] = []
-    for step, loss in _descend(config, network, scaler, learn, config.steps, seed):
+    most = min(config.steps, max(1, _WORK // (shape.context + shape.label + shape.steps) ** 2))
+    for step, loss in _descend(config, network, scaler, learn, steps=most, seed=seed):
         recent.append(loss)
-        if step % config.check_every and step != config.steps:
+        if step % config.check_every and step != most:
             continue
         held_loss = _held_loss(network, scaler, held)
         looks.append(Look(step=step, train=float(np.mean(recent)), held=held_loss))
@@ -173,17 +182,15 @@ def _train_one(
 
 
 def _descend(
-    config: AutoformerConfig, network: Network, scaler: Scaler, learn: Examples, steps: int, seed: int
+    config: AutoformerConfig, network: Network, scaler: Scaler, learn: Examples, *, steps: int, seed: int
 ) -> Iterator[tuple[int, float]]:
-    """AdamW on a one-cycle schedule over `config.steps`, of which `steps` are gone; yields the losses."""
+    """AdamW on a one-cycle schedule; yields step and loss."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=False
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=max(config.steps, steps) + 1
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps + 1)
     inputs = tensors(learn, scaler, network, device)
     target = torch.from_numpy(learn.target).to(device).unsqueeze(-1)
     for step, places in enumerate(_batches(len(learn.rows), config.batch, steps, seed), 1):
@@ -191,7 +198,7 @@ def _descend(
         network.train()
         loss = network.head.loss(network(*(part[at] for part in inputs)), target[at])
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
@@ -230,7 +237,9 @@ def _held_loss(network: Network, scaler: Scaler, held: Examples) -> float:
     return float(pinball_by_origin(quantiles, held.target).mean())
 
 
-def pinball_by_origin(quantiles: Floats, target: npt.NDArray[np.floating], levels: Sequence[float] = LEVELS) -> Floats:
+def pinball_by_origin(
+    quantiles: Floats, target: npt.NDArray[np.floating], levels: Sequence[float] = LEVELS
+) -> Floats:
     """(N,) mean pinball loss over steps and levels; quantiles (N, H, Q), target (N, H)."""
     tau = np.asarray(levels)
     gap = target[..., None] - quantiles

@@ -88,7 +88,7 @@ def fit_last_layer(
     """
     phi = with_constant(features)
     precision = phi.T @ phi / overlap + penalty * np.eye(phi.shape[1])
-    mean = np.linalg.solve(precision, phi.T @ residual / overlap)
+    mean: Floats = np.asarray(np.linalg.solve(precision, phi.T @ residual / overlap), dtype=np.float64)
     rest = residual - phi @ mean if correct else residual
     upper = np.linalg.cholesky(precision)
     root = np.linalg.solve(upper, np.eye(len(upper))).T * float(np.sqrt(np.mean(rest**2)))
