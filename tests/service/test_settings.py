@@ -116,10 +116,10 @@ def test_enable_variables(root: Path, member: str, text: str, state: str) -> Non
     assert settings.members[names.get(member, member.lower())].state == state
 
 
-def test_shipped_defaults_classical_on_neural_in_shadow(tmp_path: Path) -> None:
+def test_shipped_defaults_classical_on_neural_off(tmp_path: Path) -> None:
     states = {name: m.state for name, m in load(tmp_path).members.items()}
     assert all(states[name] is MemberState.ON for name in MEMBERS if name not in NEEDS)
-    assert all(states[name] is MemberState.SHADOW for name in NEEDS)
+    assert all(states[name] is MemberState.OFF for name in NEEDS)
     assert all(states[name] is MemberState.OFF for name in (*PLANNED, "hybrid"))
 
 

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("safetensors")
 
-from horizoncast.errors import StoreError  # noqa: E402 - safetensors may be absent
-from horizoncast.store.checkpoints import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from horizoncast.errors import StoreError
+from horizoncast.store.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
 UNTIL = np.datetime64("2024-05-03", "s")
 

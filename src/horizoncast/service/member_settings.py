@@ -135,7 +135,7 @@ def known_members() -> tuple[str, ...]:
 
 
 def default_table(name: str) -> dict[str, Any]:
-    """A member's settings as the classes have them: classical on, neural in shadow, others off."""
+    """A member's settings as the classes have them: classical on, others off."""
     table: dict[str, Any] = {
         "state": _shipped_state(name).value,
         "windows": {},
@@ -154,10 +154,8 @@ def default_table(name: str) -> dict[str, Any]:
 
 
 def _shipped_state(name: str) -> MemberState:
-    """Neural members earn their place in shadow first; what is not released yet is off."""
-    if name in NEEDS:
-        return MemberState.SHADOW
-    return MemberState.ON if name in MEMBERS else MemberState.OFF
+    """Neural members cost seconds a training and are switched on by choice, through shadow."""
+    return MemberState.ON if name in MEMBERS and name not in NEEDS else MemberState.OFF
 
 
 @lru_cache(maxsize=64)

@@ -7,18 +7,18 @@ import pytest
 
 pytest.importorskip("torch")
 
-from horizoncast.calendar import CalendarKind  # noqa: E402
-from horizoncast.errors import ConfigError, ModelError  # noqa: E402 - torch may be absent
-from horizoncast.forecast import Flag  # noqa: E402
-from horizoncast.horizon import LEVELS, Horizon  # noqa: E402
-from horizoncast.models.autoformer.config import AutoformerConfig  # noqa: E402
-from horizoncast.models.autoformer.heads import normal_quantiles  # noqa: E402
-from horizoncast.models.autoformer.member import Autoformer, split_origins  # noqa: E402
-from horizoncast.models.autoformer.training import choose_share  # noqa: E402
-from horizoncast.models.lag_features import choose_design, window_of  # noqa: E402
-from horizoncast.models.naive import best_period  # noqa: E402
-from horizoncast.series import Covariate  # noqa: E402
-from support import make_series, market, weekly_season  # noqa: E402
+from horizoncast.calendar import CalendarKind
+from horizoncast.errors import ConfigError, ModelError
+from horizoncast.forecast import Flag
+from horizoncast.horizon import LEVELS, Horizon
+from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.autoformer.heads import normal_quantiles
+from horizoncast.models.autoformer.member import Autoformer, split_origins
+from horizoncast.models.autoformer.training import choose_share
+from horizoncast.models.lag_features import choose_design, window_of
+from horizoncast.models.naive import best_period
+from horizoncast.series import Covariate
+from support import make_series, market, weekly_season
 
 SMALL = AutoformerConfig(
     context=24, label=8, d_model=8, feed_forward=16, kernel=7, steps=20, check_every=10, origins=120, batch=16
