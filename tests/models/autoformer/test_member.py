@@ -60,9 +60,9 @@ def test_noise_stays_near_the_naive():
 def effect_series(length=900):
     """A covariate known in advance moves a weekly series."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal(length)
+    x = rng.standard_normal(length + 10)
     week = np.array([0.0, 1.0, 3.0, 2.0, 5.0, -2.0, -4.0])[np.arange(length) % 7]
-    values = 20 + week + 3 * x + 0.3 * rng.standard_normal(length)
+    values = 20 + week + 3 * x[:length] + 0.3 * rng.standard_normal(length)
     known = Covariate(name="price", values=x, known_future=True)
     return make_series(values, kind=CalendarKind.DAILY, periods=(7,), covariates=(known,))
 
@@ -79,8 +79,15 @@ WAYS = [
 def test_every_variant_and_method_learns_an_effect(variant, method):
     series = effect_series(600)
     config = replace(
-        SMALL, variant=variant, uncertainty=method, steps=60, learning_rate=0.02, seeds=2, samples=2, dropout=0.05
-    )  # fmt: skip
+        SMALL,
+        variant=variant,
+        uncertainty=method,
+        steps=60,
+        learning_rate=0.02,
+        seeds=2,
+        samples=2,
+        dropout=0.05,
+    )
     _, state = fitted(series, config)
     assert state.trained is not None
     assert state.trained.chosen[0] > 0
