@@ -1,6 +1,7 @@
 """Accuracy of members, rules and the shipped pipeline on every test bed.
 
     python benchmarks/accuracy.py [--quick] [--beds ecb14 clp ...] [--split report|tune] [--jobs 2]
+        [--with autoformer]
 
 Banks are computed once per series and horizon (kept below benchmarks/work), then every decision is
 replayed from what had matured at its cutoff. Every scored forecast is written to Parquet;
@@ -16,7 +17,7 @@ import os
 import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.ensemble.replay import replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.horizon import DECILES, Horizon
-from horizoncast.models.registry import NAIVES
+from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.registry import NAIVES, NEEDS
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
 from horizoncast.store.bank_cache import BankCache
@@ -85,7 +87,7 @@ def cutoff_plan(cell: Cell, series: Series) -> CutoffPlan:
 
 def fill_bank(cell: Cell, series: Series) -> Bank:
     """Every member at every cutoff, from the cache where nothing changed."""
-    config = engine_config(cell.steps)
+    config = engine_config(cell.steps, cell.extra)
     engine = ForecastEngine(config, cache=BankCache(WORK / "cache" / cell.bed))
     bank, _ = engine.fill(series, cutoff_plan(cell, series))
     return bank
@@ -93,7 +95,7 @@ def fill_bank(cell: Cell, series: Series) -> Bank:
 
 def subjects_of(cell: Cell, bank: Bank) -> tuple[np.ndarray, dict[str, np.ndarray], list[float]]:
     """Replayed cutoffs (places in the bank), quantiles by subject on them, and kappas."""
-    config = engine_config(cell.steps)
+    config = engine_config(cell.steps, cell.extra)
     states = {m.name: m.state for m in config.members} | dict.fromkeys(NAIVES, MemberState.ON)
     shipped = replay(bank, states, config.decision, least=_slice_size(bank))
     keep = np.ones(len(shipped.places), dtype=bool)
@@ -105,7 +107,20 @@ def subjects_of(cell: Cell, bank: Bank) -> tuple[np.ndarray, dict[str, np.ndarra
         plain = DecisionConfig(rule=rule, shrink=False, calibrate=False)
         subjects[rule] = replay(bank, states, plain, least=_slice_size(bank)).quantiles[keep]
     subjects["shipped"] = shipped.quantiles[keep]
+    if "autoformer" in bank.members:
+        subjects["autoformer_step0"] = untrained(cell)[places]
     return places, subjects, [d.kappa for d, k in zip(shipped.decisions, keep, strict=True) if k]
+
+
+def untrained(cell: Cell) -> np.ndarray:
+    """Quantiles (W, H, Q) of the Autoformer before its first step, on the same cutoffs."""
+    series = cell.load(cell.series)
+    config = engine_config(cell.steps, ("autoformer",))
+    members = tuple(
+        replace(m, config=AutoformerConfig(steps=0)) for m in config.members if m.name in ("autoformer",)
+    )
+    bank, _ = ForecastEngine(replace(config, members=members)).fill(series, cutoff_plan(cell, series))
+    return bank.quantiles[bank.member_index("autoformer")]
 
 
 def _slice_size(bank: Bank) -> int:
@@ -242,9 +257,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--only", nargs="*", type=int, default=None, help="horizons")
+    parser.add_argument("--with", nargs="*", default=[], choices=sorted(NEEDS), dest="extra")
     options = parser.parse_args()
     cells = [
-        cell
+        replace(cell, extra=tuple(options.extra))
         for cell in cells_of(options.beds, quick=options.quick, tune=options.split == "tune")
         if options.only is None or cell.steps in options.only
     ]

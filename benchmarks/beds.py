@@ -16,6 +16,7 @@ from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.data.ecb import ecb_pair
 from horizoncast.engine import EngineConfig
 from horizoncast.horizon import Horizon
+from horizoncast.models.registry import NEEDS
 from horizoncast.series import Covariate, Scale, Series, choose_scale
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +47,8 @@ class Cell:
         Cutoffs that are scored lie between these dates; None is open.
     most
         Score at most this many of the newest cutoffs.
+    extra
+        Neural members that are computed besides.
     """
 
     bed: str
@@ -55,6 +58,7 @@ class Cell:
     first: np.datetime64 | None = None
     last: np.datetime64 | None = None
     most: int | None = None
+    extra: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,12 +108,14 @@ STRUCTURED: dict[str, tuple[int, ...]] = {
 """Beds with real signal: target's name and its horizons."""
 
 
-def engine_config(steps: int) -> EngineConfig:
-    """The shipped settings for a horizon, members in this process."""
+def engine_config(steps: int, extra: tuple[str, ...] = ()) -> EngineConfig:
+    """The shipped settings for a horizon, members in this process; neural ones only where asked for."""
     from horizoncast.service.settings import load_settings
 
     settings = load_settings("forecaster_30d", root=ROOT, environ={})
-    return replace(settings.engine_config(Horizon(steps=steps)), service="benchmark", isolated=False)
+    config = settings.engine_config(Horizon(steps=steps))
+    members = tuple(m for m in config.members if m.name not in NEEDS or m.name in extra)
+    return replace(config, members=members, service="benchmark", isolated=False)
 
 
 def cells_of(beds: list[str] | None, *, quick: bool = False, tune: bool = False) -> list[Cell]:

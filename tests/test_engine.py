@@ -22,7 +22,7 @@ from horizoncast.errors import ConfigError, PublicationError, UnknownNameError
 from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.naive import RandomWalkConfig
-from horizoncast.models.registry import MEMBERS, NAIVES
+from horizoncast.models.registry import MEMBERS, NAIVES, NEEDS
 from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Scale, Series
@@ -318,7 +318,7 @@ def test_progress_reaches_every_member() -> None:
 
 
 def test_the_classical_members_are_the_default() -> None:
-    assert [m.name for m in default_members()] == list(MEMBERS)
+    assert [m.name for m in default_members()] == [name for name in MEMBERS if name not in NEEDS]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_the_shipped_members_together_run_after_run(tmp_path: Path) -> None:
     engine = ForecastEngine(EngineConfig(workers=2, replays=3), cache=BankCache(tmp_path))
     first, again = (engine.forecast(SERIES, "7d") for _ in range(2))
     assert first.status is Status.PUBLISHED
-    assert [m.name for m in first.members] == list(MEMBERS)
+    assert [m.name for m in first.members] == [name for name in MEMBERS if name not in NEEDS]
     assert all(m.answered == m.asked for m in first.members)
     assert same(first, again)
     assert all(m.cached == m.asked for m in again.members)

@@ -10,7 +10,7 @@ from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, HorizoncastError, UnknownNameError
 from horizoncast.forecast import Failure
 from horizoncast.models.naive import RandomWalkConfig
-from horizoncast.models.registry import MEMBERS, NAIVES, PLANNED
+from horizoncast.models.registry import MEMBERS, NAIVES, NEEDS, PLANNED
 from horizoncast.policy.states import MemberState
 from horizoncast.service.folders import BUILT_IN
 from horizoncast.service.settings import Settings, load_settings
@@ -118,7 +118,8 @@ def test_enable_variables(root: Path, member: str, text: str, state: str) -> Non
 
 def test_shipped_defaults_classical_on_neural_off(tmp_path: Path) -> None:
     states = {name: m.state for name, m in load(tmp_path).members.items()}
-    assert all(states[name] is MemberState.ON for name in MEMBERS)
+    assert all(states[name] is MemberState.ON for name in MEMBERS if name not in NEEDS)
+    assert all(states[name] is MemberState.OFF for name in NEEDS)
     assert all(states[name] is MemberState.OFF for name in (*PLANNED, "hybrid"))
 
 
@@ -295,9 +296,7 @@ def test_settings_do_not_change(root: Path) -> None:
 
 
 def test_planned_members_are_recorded_as_not_installed(root: Path) -> None:
-    settings = load(
-        root, members__chronos__state="on", members__autoformer__state="shadow", run__isolated="false"
-    )
+    settings = load(root, members__chronos__state="on", run__isolated="false")
     members = tuple(m for m in settings.engine_config("7d").members if m.name in (*NAIVES, *PLANNED))
     config = EngineConfig(members=members, isolated=False, replays=2)
     result = ForecastEngine(config).forecast(market(260), 5)

@@ -8,7 +8,7 @@ from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import DECILES, LEVELS
 from horizoncast.models.base import MemberConfig
-from horizoncast.models.registry import MEMBERS, PLANNED
+from horizoncast.models.registry import MEMBERS, NEEDS, PLANNED
 from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.states import MemberState
 
@@ -50,8 +50,8 @@ class MemberSetting:
 
 
 def default_members() -> tuple[MemberSetting, ...]:
-    """The naives and the classical members, all on, with their own defaults."""
-    return tuple(MemberSetting(name=name) for name in MEMBERS)
+    """The naives and the classical members, all on, with their own defaults; no neural member."""
+    return tuple(MemberSetting(name=name) for name in MEMBERS if name not in NEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -220,9 +220,16 @@ def code_digest() -> str:
     package = Path(__file__).resolve().parent
     for file in sorted([*package.rglob("*.py"), package.parent / "series.py"]):
         state.update(file.read_bytes())
-    for name in ("numpy", "scipy", "statsmodels", "arch", "scikit-learn"):
-        state.update(f"{name}=={version(name)}".encode())
+    for name in ("numpy", "scipy", "statsmodels", "arch", "scikit-learn", "torch"):
+        state.update(f"{name}=={_version(name)}".encode())
     return state.hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def refit_stop(history: History, refit_every: int, min_train: int) -> int:

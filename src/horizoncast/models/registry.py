@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from horizoncast.errors import ConfigError, NotInstalledError, UnknownNameError
@@ -18,9 +19,13 @@ MEMBERS: dict[str, str] = {
     "arima_garch": "horizoncast.models.arima_garch:ArimaGarch",
     "var": "horizoncast.models.var:Var",
     "random_forest": "horizoncast.models.random_forest:RandomForest",
+    "autoformer": "horizoncast.models.autoformer.member:Autoformer",
 }
 
-PLANNED: tuple[str, ...] = ("chronos", "autoformer")
+NEEDS: dict[str, str] = {"autoformer": "torch"}
+"""Package of the extra ``[neural]`` that a member needs to run; its settings are read without it."""
+
+PLANNED: tuple[str, ...] = ("chronos",)
 """Members whose switches exist already; asked for, they are recorded as not installed."""
 
 NAIVES: tuple[str, ...] = ("random_walk", "seasonal_naive")
@@ -37,6 +42,25 @@ def member_class(name: str) -> type[Member[Any, Any]]:
     NotInstalledError
         When the member's packages, or the member itself, are not installed.
     """
+    found = _load(name)
+    needed = NEEDS.get(name)
+    if needed is not None and find_spec(needed) is None:
+        raise _missing(name, needed)
+    return found
+
+
+def config_class(name: str) -> type[MemberConfig]:
+    """The class of a member's settings, which can be read before its packages are installed.
+
+    Raises
+    ------
+    UnknownNameError, NotInstalledError
+        As `member_class`, but not for a package of `NEEDS`.
+    """
+    return _load(name).config_type
+
+
+def _load(name: str) -> type[Member[Any, Any]]:
     if name in PLANNED:
         raise NotInstalledError(f"member {name} is not part of this release")
     if name not in MEMBERS:
@@ -45,11 +69,7 @@ def member_class(name: str) -> type[Member[Any, Any]]:
     try:
         found: type[Member[Any, Any]] = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        raise NotInstalledError(
-            f"member {name} needs a package that is not installed",
-            value=error.name,
-            action="pip install 'horizoncast[neural]'",
-        ) from error
+        raise _missing(name, error.name) from error
     except (ImportError, OSError) as error:  # a shared library that is missing, or of another version
         raise NotInstalledError(
             f"member {name} needs a package that cannot be imported",
@@ -57,6 +77,14 @@ def member_class(name: str) -> type[Member[Any, Any]]:
             action="install its packages again, in the pinned versions",
         ) from error
     return found
+
+
+def _missing(name: str, package: str | None) -> NotInstalledError:
+    return NotInstalledError(
+        f"member {name} needs a package that is not installed",
+        value=package,
+        action="pip install 'horizoncast[neural]'",
+    )
 
 
 def make_member(name: str, settings: dict[str, Any] | None = None, *, service: str = "") -> Member[Any, Any]:
@@ -67,7 +95,7 @@ def make_member(name: str, settings: dict[str, Any] | None = None, *, service: s
 
 def make_config(name: str, settings: dict[str, Any] | None = None) -> MemberConfig:
     """Build a member's frozen settings from a mapping of its fields."""
-    kind = member_class(name).config_type
+    kind = config_class(name)
     given = dict(settings or {})
     known = {f.name: f for f in fields(kind)}
     for key in given:

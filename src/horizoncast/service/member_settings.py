@@ -24,8 +24,9 @@ from pydantic import (
 from horizoncast.engine import MemberSetting
 from horizoncast.errors import ConfigError, HorizoncastError, NotInstalledError, UnknownNameError
 from horizoncast.horizon import Horizon
+from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.base import MemberConfig
-from horizoncast.models.registry import MEMBERS, NAIVES, PLANNED, member_class
+from horizoncast.models.registry import MEMBERS, NAIVES, NEEDS, PLANNED, config_class
 from horizoncast.policy.states import MemberState
 
 T = TypeVar("T")
@@ -134,9 +135,9 @@ def known_members() -> tuple[str, ...]:
 
 
 def default_table(name: str) -> dict[str, Any]:
-    """A member's settings as the classes have them: classical on, neural off."""
+    """A member's settings as the classes have them: classical on, others off."""
     table: dict[str, Any] = {
-        "state": (MemberState.ON if name in MEMBERS else MemberState.OFF).value,
+        "state": _shipped_state(name).value,
         "windows": {},
         "cutoffs": {},
         "deadline_s": "inherit",
@@ -152,13 +153,18 @@ def default_table(name: str) -> dict[str, Any]:
     return table | {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
+def _shipped_state(name: str) -> MemberState:
+    """Neural members cost seconds a training and are switched on by choice, through shadow."""
+    return MemberState.ON if name in MEMBERS and name not in NEEDS else MemberState.OFF
+
+
 @lru_cache(maxsize=64)
 def config_type(name: str) -> type[MemberConfig] | None:
     """The class of a member's own settings; None where the member, or its package, is not installed."""
     if name not in MEMBERS:
         return _PLACEHOLDERS.get(name)
     try:
-        return member_class(name).config_type
+        return config_class(name)
     except NotInstalledError:
         return None
 
@@ -229,10 +235,18 @@ def _validated(name: str, kind: type[T], values: dict[str, Any]) -> T:
 
 
 def engine_setting(
-    name: str, settings: MemberSettings, horizon: Horizon, *, deadline_s: float, memory_mb: int
+    name: str,
+    settings: MemberSettings,
+    horizon: Horizon,
+    *,
+    deadline_s: float,
+    memory_mb: int,
+    checkpoints: str = "",
 ) -> MemberSetting:
-    """What the engine is told of a member; limits that inherit take those given."""
+    """What the engine is told of a member; limits that inherit, and an empty folder, take those given."""
     config = settings.config_for(horizon)
+    if isinstance(config, AutoformerConfig) and not config.checkpoints:
+        config = replace(config, checkpoints=checkpoints)
     missing = name in MEMBERS and config is None
     return MemberSetting(
         name=name,

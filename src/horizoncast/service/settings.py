@@ -164,7 +164,12 @@ class Settings(KeepingSettings):
             service=self.service,
             members=tuple(
                 engine_setting(
-                    name, member, span, deadline_s=self.run.deadline_s, memory_mb=self.run.memory_mb
+                    name,
+                    member,
+                    span,
+                    deadline_s=self.run.deadline_s,
+                    memory_mb=self.run.memory_mb,
+                    checkpoints=str(self.cache_folder / "checkpoints"),
                 )
                 for name, member in self.members.items()
                 if name != HYBRID
