@@ -482,3 +482,11 @@ def test_scale_is_level_where_nothing_can_be_compared(values):
     scale, reason = choose_scale(np.array(values))
     assert scale is Scale.LEVEL
     assert reason
+
+
+@pytest.mark.parametrize("field", ["name", "unit"])
+def test_text_that_no_file_could_hold_is_refused(field):
+    """A lone surrogate made every member fail, and the run end in a message about cutoffs."""
+    good = make_series(np.arange(1.0, 9.0))
+    with pytest.raises(DataError, match="no valid text"):
+        dataclasses.replace(good, **{field: "a\udc80"})

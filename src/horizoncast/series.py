@@ -288,6 +288,11 @@ class History:
 
 
 def _check_series(series: Series) -> None:
+    for text in (series.name, series.unit):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError("a name or unit is no valid text", value=ascii(text)) from error
     count = len(series.values)
     if count < 2:
         raise DataError(f"{series.name}: a series needs at least two sessions", value=count)
