@@ -102,7 +102,7 @@ def variance_of(quantiles: Floats, levels: Sequence[float]) -> Floats:
     evenly spaced probabilities.
 
     >>> round(float(variance_of(np.array([-1.2816, 0.0, 1.2816]), (0.1, 0.5, 0.9))), 2)
-    0.97
+    0.99
     """
     points = np.arange(0.5, 99.5) / 99.0
     filled = at_levels(quantiles, levels, tuple(points))
