@@ -9,14 +9,11 @@ import pytest
 from PIL import Image
 
 from horizoncast.engine import EngineResult
-from horizoncast.errors import StoreError, UnknownNameError
 from horizoncast.forecast import Failure
 from horizoncast.policy.states import MemberState
 from horizoncast.report.plots import fan_chart, save_chart
-from horizoncast.report.record import validation_table
 from horizoncast.report.style import printable, spread_labels
 from horizoncast.report.summary import summarise
-from horizoncast.report.validation_plot import coverage_of, validation_chart
 from horizoncast.series import Scale, Series
 from small_runs import small_result, small_series
 
@@ -91,7 +88,6 @@ def test_hostile_names_are_shown_as_text(name):
         warnings.simplefilter("error")
         assert fan_chart(result, width=380).startswith(b"\x89PNG")
         data = fan_chart(result, file_format="svg")
-        validation_chart(validation_table(result.series, result.bank, result.replay), "ensemble", width=380)
     joined = " ".join(svg_texts(data))
     assert printable(name, 30) in joined
 
@@ -133,46 +129,6 @@ def test_settings_of_matplotlib_are_put_back():
     before = dict(mpl.rcParams)
     fan_chart(small_result())
     assert dict(mpl.rcParams) == before
-
-
-def test_coverage_is_counted_by_hand():
-    result = small_result(horizon=7)
-    table = validation_table(result.series, result.bank, result.replay)
-    found = coverage_of(table, "random_walk", 0.8)
-    rows = table.quantiles[0]
-    hits = 0
-    for w in range(len(table.cutoffs)):
-        hits += rows[w, 2, 3] <= table.actuals[w, 2] <= rows[w, 2, 15]
-    assert table.levels[3] == 0.1 and table.levels[15] == 0.9
-    assert found.by_lead[2] == hits / len(table.cutoffs)
-    assert found.windows == len(table.cutoffs)
-    assert coverage_of(table, "ensemble", 0.8).windows == len(result.replay.places)
-
-
-@pytest.mark.parametrize("width", [380, 1280])
-def test_a_validation_chart_says_its_finding(width):
-    result = small_result(horizon=7)
-    table = validation_table(result.series, result.bank, result.replay)
-    data = validation_chart(table, "ensemble", width=width, file_format="svg")
-    assert data == validation_chart(table, "ensemble", width=width, file_format="svg")
-    share = coverage_of(table, "ensemble", 0.8).overall
-    assert f"{100 * share:.0f}\u00a0% of outcomes" in " ".join(svg_texts(data))
-
-
-def test_a_validation_chart_without_any_forecast_says_not_yet_known():
-    result = small_result(horizon=7)
-    table = validation_table(result.series, result.bank)
-    data = validation_chart(table, "ensemble", file_format="svg")
-    assert "not yet known" in " ".join(svg_texts(data))
-
-
-def test_unknown_subjects_and_leads_are_refused():
-    table = validation_table(small_result().series, small_result().bank, small_result().replay)
-    with pytest.raises(UnknownNameError, match="random_walk"):
-        validation_chart(table, "random_wlk")
-    for lead in (0, 8):
-        with pytest.raises(StoreError, match="no such lead"):
-            validation_chart(table, "ensemble", lead=lead)
 
 
 def test_labels_are_spread_and_stay_in_order():
