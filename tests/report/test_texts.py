@@ -87,7 +87,7 @@ def test_one_and_many() -> None:
 
 
 def test_unknown_keys_languages_and_values_are_errors() -> None:
-    with pytest.raises(UnknownNameError, match="health.fresh"):
+    with pytest.raises(UnknownNameError, match=r"health\.fresh"):
         text("common.health.frehs")
     with pytest.raises(UnknownNameError, match="language"):
         text("common.none", "fr")
