@@ -81,7 +81,7 @@ def score(
 def service(
     name: str = "forecaster_7d", series: str = "usdmxn", unit: str = "MXN per USD", member: str = "var"
 ) -> m.ServiceReview:
-    steps = int("".join(c for c in name if c.isdigit()) or 7)
+    steps = int("".join(c for c in name if c.isdigit()) or 7) or 7
     rng = np.random.default_rng(1)
     names = (*MEMBERS[:3], member)
     decisions = tuple(

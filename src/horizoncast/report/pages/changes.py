@@ -151,7 +151,7 @@ def change_chart(moves: Sequence[Move], unit: str, language: str, *, name: str =
         axes.locator_params(axis="x", nbins=4)
 
     return Chart(
-        title=_title(move, moves, digits, language),
+        title=change_title(move, moves, language),
         picture=picture(canvas, paint, name=name, label=_label(move, language)),
     )
 
@@ -164,7 +164,9 @@ def _value(axes: Axes, canvas: Canvas, at: float, place: int, words: str) -> Non
     )  # fmt: skip
 
 
-def _title(move: Move, moves: Sequence[Move], digits: int, language: str) -> str:
+def change_title(move: Move, moves: Sequence[Move], language: str) -> str:
+    """How far it moved, and which part of the move is the largest."""
+    digits = _digits(moves)
     widths = [m.after for m in moves if m.measure != MEDIAN and m.date == move.date]
     scale = widths[0] if widths else abs(move.after)
     values = {

@@ -97,10 +97,15 @@ def render_review(review: Review, language: str = ENGLISH, *, crumbs: Sequence[t
 
 def finding_of(review: Review, language: str) -> str:
     """What the week comes to, in a sentence: the title of the page and the subject of the mail."""
-    total = len(review.status)
+    return finding_of_status(review.status, language)
+
+
+def finding_of_status(status: Sequence[StatusLine], language: str) -> str:
+    """How many services need a look, and which."""
+    total = len(status)
     if not total:
         return text("review.nothing", language)
-    worse = [line for line in review.status if line.health != "fresh"]
+    worse = [line for line in status if line.health != "fresh"]
     if not worse:
         return (
             text("review.one_fresh", language) if total == 1 else text("review.all_fresh", language, n=total)

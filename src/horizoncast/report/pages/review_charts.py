@@ -41,27 +41,32 @@ def colours_of(services: Sequence[ServiceReview]) -> Colours:
 
 def outcome_picture(service: ServiceReview, name: str, language: str) -> Markup | None:
     """The newest matured forecast with what happened, and the newest one; None without any."""
-    then = service.matured[-1] if service.matured else None
-    now = service.latest if service.latest is not None and service.latest != then else None
-    if then is None and now is None:
+    if service.latest is None and not service.matured:
         return None
     canvas = panel(268)
-
-    def paint(figure: Figure) -> None:
-        axes = plain_axes(figure, canvas, unit=service.unit, legend_rows=1)
-        ends = [_fan(axes, then, style.BANDS[0.8], style.MUTED, text("review.fan.then_band", language))]
-        ends.append(_fan(axes, now, style.BANDS[0.5], style.BLUE, text("review.fan.now_band", language)))
-        if service.actuals:
-            days, values = _drawn(service.actuals)
-            axes.plot(days, values, color=style.INK, linewidth=1.5, label=text("review.fan.actual", language))
-            ends.append(days)
-        if then is not None:
-            _outcome(axes, then)
-        date_ticks(axes, np.concatenate([e for e in ends if e is not None]), language)
-        legend(figure, canvas, axes, columns=3)
-
     words = text("review.fan.label", language, service=service.service, series=service.series)
-    return picture(canvas, paint, name=name, label=words)
+    return picture(
+        canvas, lambda figure: paint_outcome(figure, canvas, service, language), name=name, label=words
+    )
+
+
+def paint_outcome(figure: Figure, canvas: Canvas, service: ServiceReview, language: str) -> None:
+    """Both forecasts with their 80 % interval, and what was observed."""
+    then = service.matured[-1] if service.matured else None
+    now = service.latest if service.latest != then else None
+    axes = plain_axes(figure, canvas, unit=service.unit, legend_rows=1)
+    ends = [
+        _fan(axes, then, style.BANDS[0.8], style.MUTED, text("review.fan.then_band", language)),
+        _fan(axes, now, style.BANDS[0.5], style.BLUE, text("review.fan.now_band", language)),
+    ]
+    if service.actuals:
+        days, values = _drawn(service.actuals)
+        axes.plot(days, values, color=style.INK, linewidth=1.5, label=text("review.fan.actual", language))
+        ends.append(days)
+    if then is not None:
+        _outcome(axes, then)
+    date_ticks(axes, np.concatenate([e for e in ends if e is not None]), language)
+    legend(figure, canvas, axes, columns=3)
 
 
 def _outcome(axes: Axes, then: ForecastPath) -> None:

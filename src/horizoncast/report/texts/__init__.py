@@ -50,12 +50,14 @@ def text(key: str, language: str = ENGLISH, /, **values: object) -> str:
 
 
 def counted(key: str, number: int, language: str = ENGLISH, /, **values: object) -> str:
-    """The text ``key.one`` for one of a thing and ``key.other`` for any other number, which is ``{n}``.
+    """The text ``key.one`` for one of a thing and ``key.other`` for any other number, ``{n}``.
 
     >>> counted("common.runs", 1), counted("common.runs", 0)
     ('1 run', '0 runs')
     """
-    return text(f"{key}.{'one' if number == 1 else 'other'}", language, n=number, **values)
+    full = f"{key}.{'one' if number == 1 else 'other'}"
+    told = {"n": number} if "n" in placeholders(catalogue(language).get(full, "")) else {}
+    return text(full, language, **told, **values)
 
 
 def day(date: np.datetime64, language: str = ENGLISH, /, *, year: bool = True) -> str:
