@@ -35,6 +35,9 @@ from horizoncast.report.texts import ENGLISH, counted, day, text
 HEALTH_KINDS = {"fresh": "good", "degraded": "warn", "blocked": "bad", "missed": "bad"}
 """Only fresh is green; a health that is not named here is not known, and grey."""
 
+_NAMED = 2
+"""Services that a title names; more of them are counted."""
+
 _SEVERITIES = {"warning": "warn", "error": "bad"}
 _SECTIONS = (
     "outcomes", "scores", "calibration", "weights", "parts", "rollout", "changes", "data", "troubles",
@@ -110,7 +113,12 @@ def finding_of_status(status: Sequence[StatusLine], language: str) -> str:
         return (
             text("review.one_fresh", language) if total == 1 else text("review.all_fresh", language, n=total)
         )
-    names = ", ".join(f"{s.service} {words_of('common.health', s.health, language)}" for s in worse)
+    if len(worse) <= _NAMED:
+        names = ", ".join(f"{s.service} {words_of('common.health', s.health, language)}" for s in worse)
+    else:
+        kinds = [s.health for s in worse]
+        told = {kind: words_of("common.health", kind, language) for kind in kinds}
+        names = ", ".join(f"{kinds.count(kind)} {words}" for kind, words in told.items())
     return counted("review.look", len(worse), language, total=total, names=names)
 
 

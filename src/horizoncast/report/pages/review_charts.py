@@ -111,7 +111,7 @@ def calibration_picture(line: ScoreLine, name: str, label: str, language: str) -
             axes.set_title(text(title, language), fontsize=canvas.text, color=style.MUTED, loc="left")
         _coverage(left, line)
         _histogram(right, line)
-        figure.subplots_adjust(left=0.115, right=0.99, top=0.87, bottom=0.12, wspace=0.38)
+        figure.subplots_adjust(left=0.14, right=0.955, top=0.87, bottom=0.12, wspace=0.4)
 
     return picture(canvas, paint, name=name, label=label)
 
@@ -146,6 +146,7 @@ def _histogram(axes: Axes, line: ScoreLine) -> None:
     axes.plot([0, 100], [100 / len(line.pit)] * 2, color=style.LINES[0], linewidth=2)
     percent_axis(axes)
     axes.set_xticks([0, 50, 100], ["0", "50", "100\u00a0%"])
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
 def weights_picture(
