@@ -12,6 +12,7 @@ from horizoncast.cli import main
 from horizoncast.errors import ConfigError, StoreError, UnknownNameError
 from horizoncast.report.texts import LANGUAGES, text
 from horizoncast.service.folders import find_places
+from horizoncast.service.ledgers import open_ledger
 from horizoncast.service.light import read_light
 from horizoncast.service.member_settings import HYBRID
 from horizoncast.service.review import FIXED, criteria_of
@@ -184,3 +185,21 @@ def test_the_recipes_of_the_docs_run_in_three_lines(
 
 def test_the_recipes_are_all_of_them() -> None:
     assert len(recipes()) == 3
+
+
+def test_send_queues_the_week_once_and_a_dead_server_fails_nothing(run: Run, root: Path) -> None:
+    mail = ("--set", "notify.mail_to=['ana@example.org']", "--set", "notify.smtp_host=127.0.0.1")
+    mail += (
+        "--set",
+        "notify.smtp_port=9",
+        "--set",
+        "notify.smtp_security=none",
+        "--set",
+        "notify.timeout_s=1",
+    )
+    first, second = (run("review", "--send", "--quiet", *mail) for _ in range(2))
+    assert (first.code, second.code) == (0, 0), first.err
+    assert "not sent yet" in first.err
+    settings = load_settings("weekly", root=root, environ={})
+    waiting = [m for m in open_ledger(settings).outbox.all() if m.key.startswith("review/")]
+    assert len(waiting) == 1

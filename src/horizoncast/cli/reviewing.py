@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from horizoncast.cli.screen import Screen, print_json
 from horizoncast.cli.ticking import Where
 from horizoncast.errors import ConfigError, StoreError
-from horizoncast.service.review import ReviewRequest, weekly_review
+from horizoncast.service.review import ReviewRequest, language_of, weekly_review
 
 if TYPE_CHECKING:
     from horizoncast.report.review.model import Review
+    from horizoncast.service.light import LightSettings
 
 PAGE = "review.html"
 
@@ -28,16 +29,19 @@ class Wanted:
         File of the page; a name that ends in ``.json`` gets the JSON. None takes ``review.html`` in the
         output folder of the first service.
     language
-        Of the texts.
+        Of the texts; None takes the setting ``review.language`` of the first service.
     page
         Whether a page is written where no file was named.
+    send
+        Whether it goes to the channels of the settings, once a week.
     json, quiet
         JSON on stdout and nothing else; the page alone.
     """
 
     output: Path | None
-    language: str
+    language: str | None
     page: bool
+    send: bool
     json: bool
     quiet: bool
 
@@ -47,17 +51,34 @@ def review(where: Where, request: ReviewRequest, wanted: Wanted) -> None:
     services = where.services()
     if request.service is not None:
         where.places.require_service(request.service)
+    language = wanted.language or language_of(services[0])
     found = weekly_review(services, request)
     if wanted.json:
         print_json(found)
     elif not wanted.quiet:
-        show(found, wanted.language)
-    if wanted.output is None and (wanted.json or not wanted.page or not found.services):
-        return
+        show(found, language)
     place = wanted.output or services[0].output_folder / PAGE
-    write(found, place, wanted.language)
-    if not wanted.json:
-        Screen(as_json=False, quiet=False).paths([("page", str(place))])
+    asked_for = wanted.output is not None or wanted.send
+    if asked_for or (wanted.page and not wanted.json and found.services):
+        write(found, place, language)
+        if not wanted.json:
+            Screen(as_json=False, quiet=False).paths([("page", str(place))])
+    if wanted.send:
+        send(found, services[0], place, quiet=wanted.json or wanted.quiet)
+
+
+def send(found: Review, settings: LightSettings, place: Path, *, quiet: bool) -> None:
+    """Queue it for every channel that has not had this week's, and send what is due; problems are told."""
+    from horizoncast.service.ledgers import open_ledger
+    from horizoncast.service.reviewing import send_review
+    from horizoncast.service.settings import load_keeping
+
+    keeping = load_keeping(settings.service, settings.places, overrides=settings.overrides)
+    new, done = send_review(open_ledger(keeping), keeping, found, place=place)
+    screen = Screen(as_json=True, quiet=quiet)
+    screen.tell(f"{new} new messages, {done.sent} sent")
+    for problem in done.problems:
+        screen.complain(f"not sent yet: {problem}")
 
 
 def show(found: Review, language: str) -> None:

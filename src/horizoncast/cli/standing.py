@@ -109,8 +109,14 @@ def review(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="The page (.html), or JSON (.json).")
     ] = None,
-    lang: Annotated[str, typer.Option("--lang", metavar="LANGUAGE", help="en or es.")] = "en",
+    lang: Annotated[
+        str | None,
+        typer.Option("--lang", metavar="LANGUAGE", help="en or es; default: the setting review.language."),
+    ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page; the terminal alone.")] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send it to the channels of the settings, once a week.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     set_: Sets = None,
@@ -125,7 +131,9 @@ def review(
     sets = tuple(set_ or ()) + ((f"target={target.absolute()}",) if target is not None else ())
     where = Where(sets=sets, root=root, config=config, env_file=env_file)
     request = reviewing.request_of(weeks=weeks, as_of=as_of, service=service, target=target, file=from_)
-    wanted = reviewing.Wanted(output=output, language=lang, page=not no_page, json=json, quiet=quiet)
+    wanted = reviewing.Wanted(
+        output=output, language=lang, page=not no_page, send=send, json=json, quiet=quiet
+    )
     reviewing.review(where, request, wanted)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from horizoncast.errors import ConfigError
 from horizoncast.policy.rollout import Criteria
 from horizoncast.report.review.build import REACH_WEEKS, Asked, build_review
 from horizoncast.report.review.model import Review, StatusLine
+from horizoncast.report.texts import ENGLISH
 from horizoncast.service.due import ledger_file
 from horizoncast.service.layers import merged, read_layers
 from horizoncast.service.light import LightSettings
@@ -94,13 +97,9 @@ def criteria_of(settings: LightSettings) -> Criteria:
     ConfigError
         When one of them is no number, or none of the criteria.
     """
-    import os
-
-    layers = read_layers(settings.service, settings.places, os.environ, settings.overrides)
-    table = merged(layers).get("rollout", {})
     usual = asdict(Criteria())
     values = {}
-    for key, value in table.items():
+    for key, value in _table(settings, "rollout").items():
         if key not in usual:
             raise ConfigError("unknown setting in table rollout", value=key, allowed=", ".join(usual))
         try:
@@ -108,6 +107,19 @@ def criteria_of(settings: LightSettings) -> Criteria:
         except ValueError as error:
             raise ConfigError(f"rollout.{key} is no number", value=repr(value)) from error
     return Criteria(**values)
+
+
+def language_of(settings: LightSettings) -> str:
+    """Language of pages, as a service's settings have it."""
+    return str(_table(settings, "review").get("language", ENGLISH))
+
+
+def _table(settings: LightSettings, name: str) -> Mapping[str, Any]:
+    layers = read_layers(settings.service, settings.places, os.environ, settings.overrides)
+    table = merged(layers).get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{name} is no table", value=repr(table))
+    return table
 
 
 def _from_ledgers(services: Sequence[LightSettings], span: Span) -> Facts:
