@@ -214,6 +214,7 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         ledger=ledger,
         messages=run_messages(settings, record),
         reprocess=asked.reprocess,
+        language=settings.review.language,
     )
     problems = (*done.problems, *_afterwards(settings, ledger))
     for problem in problems:

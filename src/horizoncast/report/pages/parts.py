@@ -46,7 +46,7 @@ def parts_chart(parts: Sequence[Part], language: str, *, name: str = "parts") ->
 
     def paint(figure: Figure) -> None:
         unit, across = text("chart.parts.axis", language), text("chart.step", language)
-        axes = plain_axes(figure, canvas, unit=unit, across=across, legend_rows=1, left=0.16)
+        axes = plain_axes(figure, canvas, unit=unit, across=across, legend_rows=1, left=0.165)
         below = np.zeros(len(steps))
         for place, kind in enumerate(kinds):
             values = np.array([100 * share.get((step, kind), 0.0) for step in steps])

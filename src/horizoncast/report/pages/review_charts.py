@@ -111,7 +111,7 @@ def calibration_picture(line: ScoreLine, name: str, label: str, language: str) -
             axes.set_title(text(title, language), fontsize=canvas.text, color=style.MUTED, loc="left")
         _coverage(left, line)
         _histogram(right, line)
-        figure.subplots_adjust(left=0.14, right=0.955, top=0.87, bottom=0.12, wspace=0.4)
+        figure.subplots_adjust(left=0.165, right=0.965, top=0.87, bottom=0.12, wspace=0.4)
 
     return picture(canvas, paint, name=name, label=label)
 
@@ -161,7 +161,9 @@ def weights_picture(
     canvas = panel(200 + 20 * rows)
 
     def paint(figure: Figure) -> None:
-        axes = plain_axes(figure, canvas, unit=text("review.weights.axis", language), legend_rows=rows)
+        axes = plain_axes(
+            figure, canvas, unit=text("review.weights.axis", language), legend_rows=rows, left=0.165
+        )
         stacks = [[100 * weights.get((d.run_id, m), 0.0) for d in decisions] for m in members]
         edges, spread = _steps(days, stacks)
         if members:
