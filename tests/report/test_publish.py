@@ -21,14 +21,14 @@ def test_a_run_is_published_with_charts_latest_and_log(tmp_path):
     ledger = Ledger.at(tmp_path / "results")
     done = publish(result, record, root=tmp_path / "results", log=tmp_path / "metrics.jsonl", ledger=ledger)
     names = {path.name for path in done.folder.iterdir()}
-    assert {"fan_chart.png", "fan_chart_380.png", "fan_chart.svg", "manifest.json"} <= names
+    assert {"fan_chart.png", "fan_chart_380.png", "fan_chart.svg", "report.html", "manifest.json"} <= names
     assert read_run(done.folder).run_id == record.run_id
     assert latest_run(tmp_path / "results", "usd_mxn", "forecaster_30d") == done.folder
     runs = MetricsLog(done.log).read().of_kind(RecordKind.RUN)
     assert [run["run_id"] for run in runs] == [record.run_id]
 
 
-def test_two_publications_of_one_result_are_equal_but_for_the_manifest(tmp_path):
+def test_two_publications_of_one_result_are_equal_but_for_manifest_and_report(tmp_path):
     result = small_result(horizon=30)
     folders = [
         publish(
@@ -43,7 +43,7 @@ def test_two_publications_of_one_result_are_equal_but_for_the_manifest(tmp_path)
     ]
     for path in folders[0].iterdir():
         same = path.read_bytes() == (folders[1] / path.name).read_bytes()
-        assert same == (path.name != "manifest.json"), path.name
+        assert same == (path.name not in ("manifest.json", "report.html")), path.name
 
 
 def test_a_log_that_cannot_be_written_leaves_a_published_run_that_the_next_one_completes(tmp_path):

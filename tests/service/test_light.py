@@ -39,6 +39,16 @@ def test_a_tick_reads_what_a_run_reads(service: str, shipped: bool, tmp_path: Pa
     assert few.ready_s == 60 * whole.inputs.ready_minutes == 900
     assert few.ledger_url == whole.ledger.url
     assert few.cadence.late_hours == 12.5
+    assert few.review is whole.review.as_cadence() is None
+
+
+def test_a_tick_knows_when_the_review_is_sent(tmp_path: Path) -> None:
+    overrides = {"review.send": "tue", "review.time": "09:30", "review.timezone": "UTC"}
+    few = read_light("forecaster_7d", find_places(tmp_path), environ={}, overrides=overrides)
+    whole = load_settings("forecaster_7d", root=tmp_path, environ={}, overrides=overrides)
+    assert few.review is not None and few.review == whole.review.as_cadence()
+    with pytest.raises(ConfigError, match="23:59"):
+        load_settings("forecaster_7d", root=tmp_path, environ={}, overrides={"review.time": "9 am"})
 
 
 def test_the_embedded_ledger_has_one_name() -> None:

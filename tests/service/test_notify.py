@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from email import message_from_string
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,49 +22,10 @@ from horizoncast.service.settings import Settings, load_settings
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.rows import Delivery, Message
 from ledger_runs import a_record, commit
+from mailbox_server import mail_server
 from small_target import NAIVES_ONLY, write_target
 
 PASSWORD = "hunter2-very-secret"
-
-
-class Mailbox(socketserver.StreamRequestHandler):
-    """Enough of SMTP to take a message."""
-
-    def handle(self) -> None:
-        def say(line: str) -> None:
-            self.wfile.write(line.encode() + b"\r\n")
-
-        box: list[str] = self.server.box  # type: ignore[attr-defined]
-        say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            word = line.split()[0].upper()
-            if word == "EHLO":
-                say("250-here\r\n250 AUTH PLAIN")
-            elif word == "AUTH":
-                self.server.logins.append(line)  # type: ignore[attr-defined]
-                say(self.server.verdict)  # type: ignore[attr-defined]
-            elif word == "DATA":
-                say("354 go on")
-                lines = []
-                while (text := self.rfile.readline().decode()) != ".\r\n":
-                    lines.append(text)
-                box.append("".join(lines))
-                say("250 taken")
-            elif word == "QUIT":
-                say("221 bye")
-                return
-            else:
-                say("250 ok")
-
-
-@contextmanager
-def mail_server(verdict: str = "235 welcome") -> Iterator[Any]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox) as server:
-        server.daemon_threads = True
-        server.box, server.logins, server.verdict = [], [], verdict  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 @contextmanager

@@ -47,7 +47,8 @@ def test_a_run_reads_back_record_by_record(log):
     assert contents.problems == () and contents.incomplete_runs == ()
     assert list(contents.records) == json.loads(json.dumps(written))
     kinds = {kind: len(contents.of_kind(kind)) for kind in RecordKind}
-    assert kinds == {"run": 1, "member": 2, "forecast": 9, "score": 3 * len(Metric), "event": 0}
+    expected = {"run": 1, "member": 2, "forecast": 9, "score": 3 * len(Metric), "event": 0, "verdict": 2}
+    assert kinds == expected | {"change": 0, "uncertainty": 18, "outcome": 0}
     steps = [record["step"] for record in contents.of_kind(RecordKind.FORECAST)]
     assert steps == [1, 2, 3, 5, 7, 10, 15, 20, 30]
     last = contents.of_kind(RecordKind.FORECAST)[-1]

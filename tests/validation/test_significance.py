@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from horizoncast.validation.significance import VerdictCode, compare, diebold_mariano
+from horizoncast.validation.significance import VerdictCode, compare, diebold_mariano, two_sided
 
 
 def losses(n: int = 60, seed: int = 0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -105,3 +105,9 @@ def test_the_order_of_overlap_is_the_neighbours_a_window_overlaps_with() -> None
     for steps, stride, lags in [(7, 5, 1), (5, 5, 0), (30, 5, 5), (90, 10, 8), (4, 5, 0)]:
         verdict = compare("ours", "random_walk", a, b, steps=steps, stride=stride)
         assert verdict.statistic == diebold_mariano(a, b, lags=lags)[0]
+
+
+@given(st.floats(-60, 60), st.integers(1, 2000))
+def test_the_p_value_is_that_of_scipy(statistic: float, freedom: int) -> None:
+    want = 2 * student.sf(abs(statistic), freedom)
+    assert two_sided(statistic, freedom) == pytest.approx(want, rel=1e-9, abs=1e-300)

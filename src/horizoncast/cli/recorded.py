@@ -27,7 +27,7 @@ _ENDS = (0.025, 0.1, 0.9, 0.975)
 
 def show(service: str | None, common: Common, *, run_id: str | None, listed: bool, json: bool) -> None:
     """Show forecasts, or list runs."""
-    settings = _keeping(common, service)
+    settings = keeping(common, service)
     ledger = _existing(settings)
     runs = _wanted(ledger, service, run_id, listed=listed)
     if json:
@@ -47,7 +47,7 @@ def replay(run_id: str, common: Common, *, json: bool) -> None:
     """Derive a run again, and exit with 7 when a bit differs."""
     from horizoncast.service.replay import replay as derive
 
-    ledger = _existing(_keeping(common, None))
+    ledger = _existing(keeping(common, None))
     run = ledger.runs.get(run_id)
     if run is None:
         raise UnknownNameError.of("run", run_id, [row.run_id for row in ledger.runs.all()][-20:])
@@ -70,7 +70,7 @@ def backup_create(file: Path, common: Common, *, json: bool) -> None:
     """Write a backup of everything the services share."""
     from horizoncast.store.ledger.backup import create_backup
 
-    settings = _keeping(common, None)
+    settings = keeping(common, None)
     places = common.places()
     others = {
         "store": settings.store_folder,
@@ -95,7 +95,7 @@ def ledger_check(service: str, common: Common, *, json: bool) -> None:
     """Check the invariants, and exit with 7 when one is broken that no run mends."""
     from horizoncast.store.ledger.invariants import check_invariants
 
-    settings = _keeping(common, service)
+    settings = keeping(common, service)
     root, ledger = settings.output_folder, _existing(settings)
     broken = check_invariants(ledger, root, log=root / METRICS)
     if json:
@@ -115,7 +115,7 @@ def ledger_mend(service: str, common: Common, *, whole: bool, json: bool) -> Non
     """Repair, or import folders without a row."""
     from horizoncast.store.ledger.publication import import_runs, repair
 
-    settings = _keeping(common, service)
+    settings = keeping(common, service)
     root, ledger = settings.output_folder, open_ledger(settings, os.environ)
     if whole:
         done = repair(ledger, root=root, log=root / METRICS, whole=True)
@@ -132,7 +132,7 @@ def ledger_mend(service: str, common: Common, *, whole: bool, json: bool) -> Non
         screen.complain(f"  {problem}")
 
 
-def _keeping(common: Common, service: str | None) -> KeepingSettings:
+def keeping(common: Common, service: str | None) -> KeepingSettings:
     """Settings that say where results are: the service's, else the first one's."""
     places = common.places()
     if service is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from horizoncast.cli.arguments import Config, EnvFile, Json, Root, Service, Sets
+from horizoncast.cli.arguments import Config, EnvFile, Json, Quiet, Root, Service, Sets, TargetFile
 
 if TYPE_CHECKING:
     from horizoncast.cli.screen import Screen
@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     """Enter the commands."""
     app.command("status")(status)
     app.command("scores")(scores)
+    app.command("review")(review)
     app.add_typer(rollout_app, name="rollout")
 
 
@@ -89,6 +90,51 @@ def scores(
         screen.table(f"{name} {tracks[0].series}, live", _TRACK_HEAD, rows)
         for track in tracks:
             screen.rows("", [(track.subject, text) for text in _track_notes(track)])
+
+
+def review(
+    *,
+    weeks: Annotated[int, typer.Option("--weeks", metavar="N", help="How many weeks.")] = 1,
+    service: Annotated[
+        str | None, typer.Option("--service", metavar="NAME", help="One service only.")
+    ] = None,
+    target: TargetFile = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="DATE", help="Last day; default: the newest as-of on record."),
+    ] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Read this metrics.jsonl, not the ledger.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="The page (.html), or JSON (.json).")
+    ] = None,
+    lang: Annotated[
+        str | None,
+        typer.Option("--lang", metavar="LANGUAGE", help="en or es; default: the setting review.language."),
+    ] = None,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Write no page; the terminal alone.")] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send it to the channels of the settings, once a week.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    set_: Sets = None,
+    root: Root = None,
+    config: Config = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Say how the week went: what was forecast, what happened, who earned its weight, what to decide."""
+    from horizoncast.cli import reviewing
+    from horizoncast.cli.ticking import Where
+
+    sets = tuple(set_ or ()) + ((f"target={target.absolute()}",) if target is not None else ())
+    where = Where(sets=sets, root=root, config=config, env_file=env_file)
+    request = reviewing.request_of(weeks=weeks, as_of=as_of, service=service, target=target, file=from_)
+    wanted = reviewing.Wanted(
+        output=output, language=lang, page=not no_page, send=send, json=json, quiet=quiet
+    )
+    reviewing.review(where, request, wanted)
 
 
 @rollout_app.command("status")

@@ -1,47 +1,25 @@
-"""The fan chart of a run: history, bands, members' medians.
-
-matplotlib is imported on use. Letters in shapes: H steps, Q levels.
-"""
+"""The fan chart of a run as a picture file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from horizoncast.engine import EngineResult, MemberOutcome
 from horizoncast.forecast import Forecast
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
-from horizoncast.report import style
-from horizoncast.report.style import (
-    Canvas,
-    Dash,
-    draw,
-    dress,
-    heading,
-    number_ticks,
-    printable,
-    spread_labels,
-)
+from horizoncast.report.fan import Fan, FanMember, paint_fan
+from horizoncast.report.style import Canvas, draw, printable
 from horizoncast.report.summary import summarise
+from horizoncast.report.texts import ENGLISH, text
 from horizoncast.store.atomic import write_atomic
 from horizoncast.store.plain import date_texts
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Floats = npt.NDArray[np.float64]
-Dates = npt.NDArray[np.datetime64]
+from horizoncast.store.records import MemberRecord
 
 WIDE, PHONE = 1280, 380
-HISTORY_HORIZONS, PHONE_HORIZONS = 3, 2
-HISTORY_LEAST = 60
 
 
 def fan_chart(result: EngineResult, *, width: int = WIDE, file_format: str = "png") -> bytes:
@@ -59,9 +37,41 @@ def fan_chart(result: EngineResult, *, width: int = WIDE, file_format: str = "pn
     bytes
         The file, equal for equal input.
     """
-    height = round(0.9 * width) + 9 * len(result.members) if width < 640 else round(0.56 * width)
-    canvas = Canvas(width=width, height=height)
-    return draw(canvas, lambda figure: _paint_fan(figure, canvas, result), file_format)
+    canvas = fan_canvas(width, len(result.members))
+    summary = summarise(result)
+    fan = Fan(
+        forecast=result.forecast,
+        dates=result.series.dates,
+        values=result.series.values,
+        members=fan_members(result.members, result.decision.best_naive),
+        point_text=summary.point_text,
+        title=summary.sentence,
+        subtitle=_subtitle(result, canvas),
+    )
+    return draw(canvas, lambda figure: paint_fan(figure, canvas, fan), file_format)
+
+
+def fan_canvas(width: int, members: int) -> Canvas:
+    """Size of a fan chart; on a phone the members stand in the legend and take room there."""
+    return Canvas(
+        width=width, height=round(0.9 * width) + 9 * members if width < 640 else round(0.56 * width)
+    )
+
+
+def fan_members(
+    members: Iterable[MemberOutcome | MemberRecord], best_naive: str, language: str = ENGLISH
+) -> tuple[FanMember, ...]:
+    """Medians of the members that answered, in their order."""
+    return tuple(
+        FanMember(
+            name=member.name,
+            note=_note(member, language),
+            values=member.live.point,
+            is_naive=member.name == best_naive,
+        )
+        for member in members
+        if isinstance(member.live, Forecast)
+    )
 
 
 def save_chart(path: Path, data: bytes) -> None:
@@ -69,192 +79,19 @@ def save_chart(path: Path, data: bytes) -> None:
     write_atomic(path, lambda handle: handle.write(data))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Line:
-    """A member's median: (H,) values, how it is drawn and called."""
-
-    label: str
-    values: Floats
-    colour: str
-    dash: Dash
-    width: float
-
-
-def _paint_fan(figure: Figure, canvas: Canvas, result: EngineResult) -> None:
-    """The x axis counts sessions from the cutoff, so that weekends leave no dents; its ticks are dates."""
-    forecast, series = result.forecast, result.series
-    horizons = PHONE_HORIZONS if canvas.narrow else HISTORY_HORIZONS
-    shown = min(len(series), max(HISTORY_LEAST, horizons * forecast.steps))
-    values = series.values[-shown:]
-    axes = figure.add_subplot()
-    dress(axes, canvas)
-    ahead = np.arange(forecast.steps + 1)
-    handles = _paint_bands(axes, forecast, float(values[-1]))
-    past = np.arange(1 - shown, 1)
-    (line,) = axes.plot(past, values, color=style.INK, linewidth=0.8 * canvas.line, label="observed")
-    median = np.concatenate([values[-1:], forecast.point])
-    (middle,) = axes.plot(ahead, median, color=style.BLUE, linewidth=1.2 * canvas.line, label="median")
-    members = _member_lines(result, canvas)
-    for member in members:
-        path = np.concatenate([values[-1:], member.values])
-        axes.plot(ahead, path, color=member.colour, linestyle=member.dash, linewidth=member.width)
-    axes.axvline(0, color=style.MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    _limit_y(axes, values, forecast, members)
-    _date_ticks(axes, canvas, np.concatenate([series.dates[-shown:], forecast.dates]), shown - 1)
-    axes.set_xlim(1 - shown, forecast.steps)
-    summary = summarise(result)
-    heading(figure, canvas, printable(summary.sentence, 200), _subtitle(result, canvas))
-    if not canvas.narrow:
-        axes.set_ylabel(printable(series.unit, 30), fontsize=canvas.text, color=style.MUTED)
-    number_ticks(axes, canvas)
-    _legend(figure, canvas, [line, middle, *handles], members)
-    if not canvas.narrow:
-        _right_labels(axes, canvas, forecast, members, summary.point_text)
+def _note(member: MemberOutcome | MemberRecord, language: str) -> str:
+    if member.state is MemberState.SHADOW:
+        return text("chart.shadow", language)
+    if member.name in NAIVES and member.weight == 0:
+        return text("chart.naive", language)
+    return f"{100 * member.weight:.0f} %"
 
 
 def _subtitle(result: EngineResult, canvas: Canvas) -> str:
     cutoff = date_texts(np.concatenate([[result.forecast.cutoff], result.forecast.dates]))[0]
-    text = f"last observation {cutoff}"
+    words = f"last observation {cutoff}"
     if canvas.narrow:
-        text = f"{printable(result.series.unit, 30)}, {text}"
+        words = f"{printable(result.series.unit, 30)}, {words}"
     if result.status_reasons:
-        text += f"; {result.status}: {'; '.join(result.status_reasons)}"
-    return printable(text, 160)
-
-
-def _paint_bands(axes: Axes, forecast: Forecast, start: float) -> list[Artist]:
-    """Central intervals whose levels the forecast has, widest first."""
-    handles: list[Artist] = []
-    for coverage, colour in style.BANDS.items():
-        tail = round((1 - coverage) / 2, 6)
-        if tail in forecast.levels and round(1 - tail, 6) in forecast.levels:
-            low, high = (np.concatenate([[start], q]) for q in forecast.interval(coverage))
-            label = f"{100 * coverage:.0f} % interval"
-            ahead = np.arange(len(low))
-            handles.append(axes.fill_between(ahead, low, high, color=colour, linewidth=0, label=label))
-    return handles[::-1]
-
-
-def _member_lines(result: EngineResult, canvas: Canvas) -> list[_Line]:
-    lines: list[_Line] = []
-    for outcome in result.members:
-        if not isinstance(outcome.live, Forecast):
-            continue
-        naive = outcome.name == result.decision.best_naive
-        turn = sum(line.colour != style.MUTED for line in lines)
-        lines.append(
-            _Line(
-                label=_member_label(outcome),
-                values=outcome.live.point,
-                colour=style.MUTED if naive else style.LINES[turn % len(style.LINES)],
-                dash=(0, (5, 3)) if naive else style.DASHES[turn % len(style.DASHES)],
-                width=(0.75 if naive else 0.55) * canvas.line,
-            )
-        )
-    return lines
-
-
-def _member_label(outcome: MemberOutcome) -> str:
-    if outcome.state is MemberState.SHADOW:
-        note = " (shadow)"
-    elif outcome.name in NAIVES and outcome.weight == 0:
-        note = " (naive)"
-    else:
-        note = f" {100 * outcome.weight:.0f} %"
-    return f"{outcome.name}{note}"
-
-
-def _limit_y(axes: Axes, values: Floats, forecast: Forecast, members: list[_Line]) -> None:
-    """Room for history and fan; a member far outside is cut off, it may not flatten the rest."""
-    low_level, high_level = max(forecast.levels[0], 0.025), min(forecast.levels[-1], 0.975)
-    at = [i for i, level in enumerate(forecast.levels) if low_level <= level <= high_level]
-    core = np.concatenate([values, forecast.quantiles[:, at].ravel()])
-    low, high = float(core.min()), float(core.max())
-    room = high - low or abs(high) * 0.1 or 1.0
-    medians = np.concatenate([m.values for m in members]) if members else np.array([low])
-    low = max(min(low, float(medians.min())), low - 0.5 * room)
-    high = min(max(high, float(medians.max())), high + 0.5 * room)
-    axes.set_ylim(low - 0.05 * room, high + 0.05 * room)
-
-
-def _date_ticks(axes: Axes, canvas: Canvas, dates: Dates, cutoff: int) -> None:
-    """Real sessions as ticks: the last step and the last observation first, others where they fit.
-
-    Parameters
-    ----------
-    dates, cutoff
-        All sessions shown, and the place of the last observation, which is x = 0.
-    """
-    texts = date_texts(dates)
-    end = len(texts) - 1
-    gap = end * 1.25 * len(texts[0]) * 0.62 * canvas.text * style.DPI / 72 / (0.72 * canvas.width)
-    kept: list[int] = []
-    for i in (end, cutoff, 0, *np.linspace(0, end, 9).astype(int)[::-1].tolist()):
-        if all(abs(i - j) >= gap for j in kept):
-            kept.append(i)
-    kept.sort()
-    axes.set_xticks([i - cutoff for i in kept], [texts[i] for i in kept])
-    if canvas.narrow:
-        axes.get_xticklabels()[-1].set_horizontalalignment("right")
-
-
-def _legend(figure: Figure, canvas: Canvas, handles: list[Artist], members: list[_Line]) -> None:
-    """What is what, below the axes; on a phone the members too."""
-    from matplotlib.lines import Line2D
-
-    if canvas.narrow:
-        handles = [
-            *handles,
-            *(
-                Line2D([], [], color=m.colour, linestyle=m.dash, linewidth=1.2, label=m.label)
-                for m in members
-            ),
-        ]
-    columns = 2 if canvas.narrow else len(handles)
-    rows = -(-len(handles) // columns)
-    line = 1.55 * canvas.text * style.DPI / 72 / canvas.height
-    figure.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0.01, 0.0),
-        ncols=columns,
-        frameon=False,
-        fontsize=canvas.text,
-        labelcolor=style.INK,
-        handlelength=1.8,
-        columnspacing=1.4,
-        labelspacing=0.25,
-    )
-    figure.subplots_adjust(bottom=(rows + 2.4) * line, right=0.96 if canvas.narrow else 0.78)
-
-
-def _right_labels(axes: Axes, canvas: Canvas, forecast: Forecast, members: list[_Line], point: str) -> None:
-    """Names at the ends of the lines, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    bottom, top = axes.get_position().ymin, axes.get_position().ymax
-    least = 1.45 * canvas.text * style.DPI / 72 / (canvas.height * (top - bottom)) * (high - low)
-    entries = [(f"median {point}", float(forecast.point[-1]), style.BLUE)]
-    entries += [(m.label, float(m.values[-1]), m.colour) for m in members]
-    ends = [min(max(value, low), high) for _, value, _ in entries]
-    places = spread_labels(ends, least, low, high)
-    for (text, value, colour), end, place in zip(entries, ends, places, strict=True):
-        mark = " \u2191" if value > high else " \u2193" if value < low else ""
-        axes.annotate(
-            f"{printable(text, 25)}{mark}",
-            xy=(forecast.steps, end),
-            xytext=(1.025, (place - low) / (high - low)),
-            textcoords="axes fraction",
-            fontsize=canvas.text,
-            color=colour,
-            weight="bold" if colour == style.BLUE else "normal",
-            va="center",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.6,
-                "shrinkA": 2,
-                "shrinkB": 0,
-                "relpos": (0.0, 0.5),
-            },
-        )
+        words += f"; {result.status}: {'; '.join(result.status_reasons)}"
+    return words

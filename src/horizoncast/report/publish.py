@@ -1,4 +1,4 @@
-"""Writing a run down: folder with charts, ledger, latest.json, log records."""
+"""Writing a run down: folder with charts and report, ledger, latest.json, log records."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from horizoncast.engine import EngineResult
+from horizoncast.report.pages.run import render_run
 from horizoncast.report.plots import PHONE, fan_chart
+from horizoncast.report.texts import ENGLISH
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.publication import commit_run
 from horizoncast.store.ledger.rows import Message, RunRow
 from horizoncast.store.records import RunRecord
+
+REPORT = "report.html"
+"""The run's report in its folder."""
 
 SVG_LARGEST = 200_000
 """An SVG larger than this many bytes is left out."""
@@ -46,6 +51,7 @@ def publish(
     ledger: Ledger,
     messages: tuple[Message, ...] = (),
     reprocess: bool = False,
+    language: str = ENGLISH,
 ) -> Published:
     """Publish a run: its folder, the transaction that makes it exist, and what is derived from it.
 
@@ -61,6 +67,8 @@ def publish(
         Sent by whoever empties the outbox, once the run exists.
     reprocess
         Make another revision when the (service, series, as-of) is published already.
+    language
+        Of the report.
 
     Raises
     ------
@@ -71,13 +79,15 @@ def publish(
     """
     series = result.series
     mask = series.observed_mask
+    seen = series.dates[mask], series.values[mask]
+    report = render_run(record, seen, language=language).encode()
     done = commit_run(
         ledger,
         record,
         root=root,
         log=log,
-        extras=charts(result),
-        seen=(series.dates[mask], series.values[mask]),
+        extras=charts(result) | {REPORT: report},
+        seen=seen,
         messages=messages,
         reprocess=reprocess,
     )

@@ -10,8 +10,10 @@ import numpy as np
 from horizoncast.bank import Bank
 from horizoncast.engine import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.ensemble.gate import Status
+from horizoncast.ensemble.parts import UNCERTAINTY_PARTS, uncertainty_parts
 from horizoncast.ensemble.records import Decision, MemberWeight
 from horizoncast.ensemble.replay import Replay
+from horizoncast.forecast import Forecast
 from horizoncast.policy.states import MemberState
 from horizoncast.report.provenance import (
     SEEDS,
@@ -21,13 +23,15 @@ from horizoncast.report.provenance import (
     package_versions,
 )
 from horizoncast.series import Series
-from horizoncast.store.plain import plain
+from horizoncast.store.plain import date_texts, plain
 from horizoncast.store.records import (
     DecisionRecord,
     EventRecord,
     MemberRecord,
     Provenance,
     RunRecord,
+    SinceBefore,
+    UncertaintyRecord,
     ValidationTable,
     VerdictRecord,
 )
@@ -46,6 +50,7 @@ def run_record(
     data_report: object = None,
     settings: object = None,
     timings: Mapping[str, float] | None = None,
+    since: SinceBefore | None = None,
 ) -> RunRecord:
     """Everything that a run leaves behind.
 
@@ -66,6 +71,8 @@ def run_record(
         (the engine's configuration by default): dataclasses or plain JSON, without secrets.
     timings
         Seconds by part of the run, the engine's own added.
+    since
+        What changed since the run before.
     """
     name = service or result.config.service or "default"
     config = plain(result.config if settings is None else settings)
@@ -109,6 +116,30 @@ def run_record(
         ),
         events=tuple(_events(result)),
         timings={**(timings or {}), "engine": result.wall_s},
+        since=since,
+        uncertainty=uncertainty_records(result),
+    )
+
+
+def uncertainty_records(result: EngineResult) -> tuple[UncertaintyRecord, ...]:
+    """Parts of the uncertainty of the members that carry weight, over the lead grid, in the unit."""
+    live = [(m.live, m.weight) for m in result.members if isinstance(m.live, Forecast) and m.weight > 0]
+    quantiles, weights = np.array([forecast.quantiles for forecast, _ in live]), [w for _, w in live]
+    if not live or not {0.1, 0.5, 0.9} <= set(result.forecast.levels):
+        return ()
+    variance = uncertainty_parts(quantiles, np.array(weights), result.forecast.levels)
+    dates, total = date_texts(result.forecast.dates), variance.sum(axis=0)
+    return tuple(
+        UncertaintyRecord(
+            step=step,
+            date=dates[step - 1],
+            part=part,
+            sd=float(np.sqrt(variance[k, step - 1])),
+            share=float(variance[k, step - 1] / total[step - 1]),
+        )
+        for step in result.horizon.lead_grid
+        for k, part in enumerate(UNCERTAINTY_PARTS)
+        if total[step - 1] > 0
     )
 
 

@@ -52,10 +52,13 @@ class Canvas:
     ----------
     width, height
         In pixels.
+    letters
+        Size of ordinary text in pixels; by default it follows the width.
     """
 
     width: int
     height: int
+    letters: float | None = None
 
     @property
     def narrow(self) -> bool:
@@ -65,7 +68,7 @@ class Canvas:
     @property
     def text(self) -> float:
         """Size of ordinary text in points: 10 pixels on a phone, 16 on a wide screen."""
-        return _points(min(16.0, max(10.0, self.width / 75)))
+        return _points(self.letters or min(16.0, max(10.0, self.width / 75)))
 
     @property
     def title(self) -> float:
@@ -83,10 +86,17 @@ class Canvas:
         return "\n".join(textwrap.wrap(text, max(10, letters)))
 
 
-def draw(canvas: Canvas, paint: Callable[[Figure], None], file_format: str = "png") -> bytes:
+def draw(
+    canvas: Canvas, paint: Callable[[Figure], None], file_format: str = "png", *, background: bool = True
+) -> bytes:
     """Paint a figure and return the file, equal bytes for equal input.
 
     pyplot is not involved and settings are put back, so that a caller's own charts are left alone.
+
+    Parameters
+    ----------
+    background
+        False leaves figure and axes see-through: the page behind an inline picture may be dark.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -98,6 +108,8 @@ def draw(canvas: Canvas, paint: Callable[[Figure], None], file_format: str = "pn
         figure = Figure(figsize=(canvas.width / DPI, canvas.height / DPI), dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         paint(figure)
+        for patch in () if background else (figure.patch, *(axes.patch for axes in figure.axes)):
+            patch.set_visible(False)
         figure.savefig(sink, format=file_format, dpi=DPI, metadata=metadata)
     return sink.getvalue()
 

@@ -5,9 +5,11 @@ What goes wrong is told without the address, the account or the text: an address
 
 from __future__ import annotations
 
+import base64
 import smtplib
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 
 from horizoncast.data.secrets import Secrets
 from horizoncast.errors import ConfigError, HorizoncastError
@@ -97,7 +99,11 @@ def _mail(payload: Payload, notify: NotifySettings, secrets: Secrets) -> None:
     message["Subject"] = " ".join(str(payload["subject"]).split())
     message["From"] = notify.mail_from or notify.mail_to[0]
     message["To"] = ", ".join(notify.mail_to)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid(domain=message["From"].addresses[0].domain or None)
     message.set_content(str(payload["text"]))
+    if "html" in payload:
+        _add_html(message, str(payload["html"]), payload.get("images"))
     kind = smtplib.SMTP_SSL if notify.smtp_security == "tls" else smtplib.SMTP
     with kind(notify.smtp_host, notify.smtp_port, timeout=notify.timeout_s) as server:
         if notify.smtp_security == "starttls":
@@ -107,6 +113,18 @@ def _mail(payload: Payload, notify: NotifySettings, secrets: Secrets) -> None:
         if notify.smtp_user:
             server.login(secrets.fill(notify.smtp_user), secrets.fill(notify.smtp_password))
         server.send_message(message)
+
+
+def _add_html(message: EmailMessage, html: str, images: Json) -> None:
+    """The same as HTML, its pictures (PNG in base64) beside it by content id."""
+    message.add_alternative(html, subtype="html")
+    body = message.get_body(("html",))
+    assert isinstance(body, EmailMessage)
+    for name, data in (images if isinstance(images, Mapping) else {}).items():
+        body.add_related(
+            base64.b64decode(str(data)), "image", "png", cid=f"<{name}>", filename=f"{name}.png",
+            disposition="inline",
+        )  # fmt: skip
 
 
 def _webhook(payload: Payload, notify: NotifySettings, secrets: Secrets, place: int) -> None:

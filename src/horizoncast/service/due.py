@@ -151,8 +151,15 @@ def session_counter(settings: LightSettings, target: Target) -> Callable[[dateti
     return at
 
 
-def publications(settings: LightSettings, target: Target) -> list[Publication]:
+def publications(
+    settings: LightSettings, target: Target, rows: Sequence[Published] | None = None
+) -> list[Publication]:
     """What the ledger holds of a service and its target.
+
+    Parameters
+    ----------
+    rows
+        What there is on record; the service's ledger is read by default.
 
     Raises
     ------
@@ -166,7 +173,7 @@ def publications(settings: LightSettings, target: Target) -> list[Publication]:
             session=int(target.calendar.ordinal(as_stamp(row.as_of))[0]),
             committed=datetime.fromisoformat(row.committed),
         )
-        for row in _published(settings)
+        for row in (_published(settings) if rows is None else rows)
         if row.service == settings.service and row.series == target.name
     ]
 

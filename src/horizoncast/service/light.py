@@ -27,6 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "notify": {"mail_to": [], "webhooks": [], "ping": ""},
     "cadence": {},
     "tick": {},
+    "review": {"send": "", "time": "08:00", "timezone": "America/Santiago"},
 }
 """As the classes of `settings` have them; a test compares the two."""
 
@@ -49,6 +50,8 @@ class LightSettings:
         Empty for the embedded ledger.
     notifies
         Whether anybody is told of runs.
+    review
+        When the weekly review is sent; None when it is not.
     overrides
         Dotted keys from the command line, which runs are told, too.
     """
@@ -63,6 +66,7 @@ class LightSettings:
     ready_s: float
     ledger_url: str
     notifies: bool = False
+    review: Cadence | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,8 +99,15 @@ def read_light(
         ready_s=60 * _number("inputs.ready_minutes", values["inputs"]["ready_minutes"]),
         ledger_url=str(values["ledger"]["url"]),
         notifies=any(values["notify"][key] for key in _DEFAULTS["notify"]),
+        review=_review(values["review"]),
         overrides=dict(overrides or {}),
     )
+
+
+def _review(table: Mapping[str, Any]) -> Cadence | None:
+    if not table["send"]:
+        return None
+    return Cadence(days=(str(table["send"]),), time=str(table["time"]), timezone=str(table["timezone"]))
 
 
 def _over_defaults(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""The tables of settings for the ledger and for messages."""
+"""The tables of settings for the ledger, for messages and for the weekly review."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from horizoncast.service.sections import Section
+from horizoncast.errors import ConfigError
+from horizoncast.policy.cadence import Cadence
+from horizoncast.service.member_settings import BadSettingError
+from horizoncast.service.sections import Section, Weekday
 
 
 class LedgerSettings(Section):
@@ -46,3 +49,34 @@ class NotifySettings(Section):
         if url and not url.startswith(("http://", "https://", "{secret:")):
             raise ValueError("an address as https://hc-ping.com/UUID, or {secret:NAME}")
         return url
+
+
+class ReviewSettings(Section):
+    """The language of pages and mails, and when the weekly review is sent."""
+
+    language: Literal["en", "es"] = "en"
+    send: Weekday | Literal[""] = ""
+    time: str = "08:00"
+    timezone: str = "America/Santiago"
+    weeks: PositiveInt = 1
+    link: str = ""
+
+    @field_validator("link")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("an address as https://forecasts.example.org")
+        return url
+
+    @model_validator(mode="after")
+    def _is_moment(self) -> Self:
+        try:
+            self.as_cadence()
+        except ConfigError as error:
+            raise BadSettingError("review", error) from error
+        return self
+
+    def as_cadence(self) -> Cadence | None:
+        """When it is sent; None when it is not."""
+        cadence = Cadence(days=(self.send or "mon",), time=self.time, timezone=self.timezone)
+        return cadence if self.send else None

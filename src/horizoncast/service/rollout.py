@@ -6,7 +6,6 @@ series, and a state given on the command line overrides both for that command.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,11 +16,9 @@ from horizoncast.calendar import Calendar, as_stamp
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.rollout import (
-    CRASHES,
     ORDER,
     Answer,
     Evidence,
-    Figure,
     Finding,
     demoted,
     evaluate,
@@ -30,21 +27,21 @@ from horizoncast.policy.rollout import (
     promoted,
 )
 from horizoncast.policy.states import MemberState
+from horizoncast.report.review.evidence import evidence_of
 from horizoncast.series import Series
 from horizoncast.service.layers import source_of
 from horizoncast.service.member_settings import HYBRID
 from horizoncast.service.scoring import live_tables
 from horizoncast.service.settings import Settings
 from horizoncast.store.ledger.ledger import Ledger
-from horizoncast.store.ledger.rows import MemberRow, RunRow, Transition
+from horizoncast.store.ledger.rows import MemberRow, Transition
 from horizoncast.store.plain import plain, time_text
 from horizoncast.store.records import EventRecord
-from horizoncast.validation.live import LiveTable, running
+from horizoncast.validation.live import LiveTable
 
 AUTOMATIC = "horizoncast"
 """Who decided, where the program itself took a member back."""
 
-_MONTH = np.timedelta64(30 * 86400, "s")
 _WEEK = np.timedelta64(7 * 86400, "s")
 
 
@@ -201,7 +198,8 @@ class Rollout:
         ]
         table = self._tables.get(member)
         live = None if table is None else _since(table, since, self.calendar)
-        return _evidence(member, state, list(kept.values()), rows, live)
+        span = (first, max(run.as_of for run in kept.values()))
+        return evidence_of(member, state, span, [(row, _problem_codes(row)) for row in rows], live)
 
     def promote(self, member: str, decision: Decision, *, now: datetime | None = None) -> Transition:
         """Record a person's decision to let a member go one step up: off, shadow, on.
@@ -295,46 +293,9 @@ class Rollout:
         return transition
 
 
-def _evidence(
-    member: str,
-    state: MemberState,
-    runs: Sequence[RunRow],
-    rows: Sequence[MemberRow],
-    live: LiveTable | None,
-) -> Evidence:
-    failed = [row for row in rows if row.failure_code is not None]
-    seconds = [row.wall_s for row in rows if row.wall_s is not None]
-    peaks = [row.peak_mb for row in rows if row.peak_mb is not None]
-    weights = [row.would_be_weight for row in rows if row.windows]
-    span = as_stamp(runs[-1].as_of) - as_stamp(runs[0].as_of)
-    found = Evidence(
-        member=member,
-        state=state,
-        since=runs[0].as_of,
-        until=runs[-1].as_of,
-        runs=len(rows),
-        failures=len(failed),
-        crashes=sum(_broke(row) for row in rows),
-        months=max(1.0, float(span / _MONTH)),
-        peak_mb=max(peaks) if peaks else None,
-        added_s=float(np.quantile(seconds, 0.9)) if seconds else None,
-        would_be_weight=float(np.mean(weights)) if weights else None,
-    )
-    if live is None:
-        return found
-    headline = running(live)[0]
-    skill, cover = headline.skill, headline.coverage_80
-    return replace(
-        found,
-        skill=Figure(value=skill.value, error=skill.error, n_eff=skill.n_eff),
-        coverage_80=Figure(value=cover.value, error=cover.error, n_eff=cover.n_eff),
-    )
-
-
-def _broke(row: MemberRow) -> bool:
-    """Whether a member's process broke, at the live cutoff or at a later one."""
-    codes = {row.failure_code, *(problem.get("code") for problem in row.problems)}
-    return bool(codes & set(CRASHES))
+def _problem_codes(row: MemberRow) -> set[str]:
+    """Codes of a member's failures beside that at the live cutoff."""
+    return {str(problem.get("code")) for problem in row.problems}
 
 
 def _since(table: LiveTable, since: np.datetime64, calendar: Calendar) -> LiveTable:

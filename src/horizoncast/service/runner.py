@@ -24,6 +24,7 @@ from horizoncast.policy.states import MemberState
 from horizoncast.report.publish import publish
 from horizoncast.report.record import run_record
 from horizoncast.service.admitting import measured_peaks
+from horizoncast.service.changing import since_before
 from horizoncast.service.inputs import Clock, mark, read_input
 from horizoncast.service.ledgers import open_ledger
 from horizoncast.service.notify import (
@@ -191,6 +192,7 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
     live = live_history(ledger, engine, loaded.series, settings.horizon)
     result = engine.forecast(loaded.series, settings.horizon, progress=asked.progress, live=live)
     result = mark(result, given)
+    since, untold = since_before(ledger, settings.service, result)
     record = run_record(
         result,
         started=asked.started,
@@ -199,8 +201,9 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         data_report=loaded.report,
         settings=settings.recorded(),
         timings={"read": read_s, "waited": given.waited_s},
+        since=since,
     )
-    events += [*given.events(), *_events(settings, loaded.report), *learnt, *mending_events(mended)]
+    events += [*untold, *given.events(), *_events(settings, loaded.report), *learnt, *mending_events(mended)]
     record = replace(record, events=(*record.events, *events), duration_s=time.monotonic() - clock)
     tell(f"{settings.service}: writing")
     done = publish(
@@ -211,6 +214,7 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         ledger=ledger,
         messages=run_messages(settings, record),
         reprocess=asked.reprocess,
+        language=settings.review.language,
     )
     problems = (*done.problems, *_afterwards(settings, ledger))
     for problem in problems:
@@ -277,9 +281,13 @@ def _afterwards(settings: Settings, ledger: Ledger) -> tuple[str, ...]:
 
 
 def _events(settings: Settings, report: DataReport) -> list[EventRecord]:
-    """Settings that could not be honoured, and findings that did not block."""
+    """Settings that could not be honoured, findings that did not block, corrections that were applied."""
     events = [EventRecord(code="NotPartOfRelease", message=n, severity="warning") for n in settings.notes()]
-    return events + [EventRecord(code=f.code, message=f.message, severity="warning") for f in report.warnings]
+    events += [EventRecord(code=f.code, message=f.message, severity="warning") for f in report.warnings]
+    return events + [
+        EventRecord(code="override_applied", message=override.text, severity="info")
+        for override in report.overrides
+    ]
 
 
 def record_failure(settings: Settings, series: str, at: datetime, error: HorizoncastError) -> None:

@@ -5,7 +5,7 @@ Letters in shapes: n leads, W cutoffs, H steps, Q levels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -21,6 +21,7 @@ from horizoncast.policy.sessions import session_end, stamp_of
 from horizoncast.series import Scale, Series
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.live import OpenLead
+from horizoncast.store.ledger.outcomes import OutcomeBook
 from horizoncast.store.ledger.rows import ENSEMBLE, ForecastRows, MemberRow, RunRow, ScoreRow
 from horizoncast.store.plain import date_text, time_text
 from horizoncast.store.records import EventRecord
@@ -67,12 +68,17 @@ def score_live(ledger: Ledger, service: str, series: Series, *, now: datetime | 
         Moment that the scores are recorded under.
     """
     at = time_text(datetime.now(tz=UTC) if now is None else now)
-    new = _scores(series, ledger.scores.open_leads(service, series.name, until=date_text(series.last)), at)
+    places = _places(ledger, service, series)
+    book = OutcomeBook(database=ledger.database)
+    for run_id in book.unplaced(service, series.name):  # scored by a program that did not record it
+        book.place(run_id, session=places[run_id].session, first=places[run_id].first)
+    leads = ledger.scores.open_leads(service, series.name, until=date_text(series.last))
+    new = _scores(series, leads, at, places)
     changed, gone = _changes(series, ledger.scores.actuals(service, series.name))
     again = [
         row
         for date, _, _ in changed
-        for row in _scores(series, ledger.scores.leads_on(service, series.name, date), at)
+        for row in _scores(series, ledger.scores.leads_on(service, series.name, date), at, places)
     ]
     ledger.scores.add([*new, *again])
     return ScoringReport(scored=len(new), revised=len(again), events=_events(changed, gone, len(again)))
@@ -181,18 +187,39 @@ def _owners(runs: Sequence[_LiveRun]) -> dict[str, list[str]]:
     return owners
 
 
-def _scores(series: Series, leads: Iterable[OpenLead], at: str) -> list[ScoreRow]:
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a run stands: the session of its cutoff, and the first of its steps that is live."""
+
+    session: int
+    first: int
+
+
+def _places(ledger: Ledger, service: str, series: Series) -> dict[str, _Place]:
+    calendar = series.calendar
+    return {
+        run.run_id: _Place(
+            session=int(calendar.ordinal(as_stamp(run.cutoff))[0]), first=_first_live(run, calendar)
+        )
+        for run in ledger.runs.all(service=service, series=series.name)
+    }
+
+
+def _scores(
+    series: Series, leads: Iterable[OpenLead], at: str, places: Mapping[str, _Place]
+) -> list[ScoreRow]:
     """Scores of the leads whose date has an observed value."""
     out: list[ScoreRow] = []
     for levels, group in groupby(sorted(leads, key=lambda lead: lead.levels), key=lambda lead: lead.levels):
         own = list(group)
         dates = np.array([lead.date for lead in own], dtype="datetime64[s]")
         found = score_leads(series, dates, levels, np.array([lead.quantiles for lead in own]))
-        out += [_row(own[i], found, int(i), at) for i in np.flatnonzero(np.isfinite(found.actual))]
+        known = np.flatnonzero(np.isfinite(found.actual))
+        out += [_row(own[i], found, int(i), at, places[own[i].run_id]) for i in known]
     return out
 
 
-def _row(lead: OpenLead, found: LeadScores, i: int, at: str) -> ScoreRow:
+def _row(lead: OpenLead, found: LeadScores, i: int, at: str, place: _Place) -> ScoreRow:
     return ScoreRow(
         run_id=lead.run_id,
         subject=lead.subject,
@@ -205,6 +232,8 @@ def _row(lead: OpenLead, found: LeadScores, i: int, at: str) -> ScoreRow:
         pit=float(found.pit[i]),
         covered_80=_known(found.covered_80[i]),
         covered_95=_known(found.covered_95[i]),
+        session=place.session,
+        live=lead.step >= place.first,
     )
 
 

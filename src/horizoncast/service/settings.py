@@ -36,7 +36,7 @@ from horizoncast.service.member_settings import (
     known_members,
     read_members,
 )
-from horizoncast.service.outgoing import LedgerSettings, NotifySettings
+from horizoncast.service.outgoing import LedgerSettings, NotifySettings, ReviewSettings
 from horizoncast.service.sections import (
     CadenceSettings,
     DataSettings,
@@ -62,6 +62,7 @@ class KeepingSettings(BaseSettings):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    review: ReviewSettings = Field(default_factory=ReviewSettings)
 
     _service: str = PrivateAttr(default="")
     _places: Places = PrivateAttr(default_factory=find_places)
@@ -196,7 +197,7 @@ class Settings(KeepingSettings):
     def recorded(self) -> dict[str, Any]:
         """What a manifest keeps: all but folders, pulling, ticks and the like, which move no number."""
         values = self.table()
-        for table in ("retention", "tick", "rollout", "ledger", "notify"):
+        for table in ("retention", "tick", "rollout", "ledger", "notify", "review"):
             del values[table]
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
         data = {"later_overrides": values["data"]["later_overrides"]}

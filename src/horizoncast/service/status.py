@@ -16,7 +16,7 @@ from horizoncast.errors import HorizoncastError, PublicationError, RunEndedError
 from horizoncast.policy.schedule import Slot, dues_around, served, slots_of
 from horizoncast.service.due import as_of_text, ledger_file, publications, session_counter, target_of
 from horizoncast.service.light import LightSettings
-from horizoncast.store.ledger.peek import FailedRun, Head, failures, heads
+from horizoncast.store.ledger.peek import FailedRun, Head, Published, failures, heads
 
 if TYPE_CHECKING:
     from horizoncast.data.target import Target
@@ -73,10 +73,29 @@ class ServiceStatus:
     reason: str = ""
 
 
-def statuses(services: Sequence[LightSettings], now: datetime | None = None) -> list[ServiceStatus]:
-    """Look at every service; one that cannot be read is unknown and leaves the others alone."""
+@dataclass(frozen=True, kw_only=True)
+class OnRecord:
+    """What to judge by instead of the ledgers, as `horizoncast.store.ledger.peek` reads it."""
+
+    published: Sequence[Published]
+    heads: Sequence[Head]
+    failures: Sequence[FailedRun]
+
+
+def statuses(
+    services: Sequence[LightSettings], now: datetime | None = None, *, record: OnRecord | None = None
+) -> list[ServiceStatus]:
+    """Look at every service; one that cannot be read is unknown and leaves the others alone.
+
+    Parameters
+    ----------
+    now
+        Moment to judge at; the clock's by default.
+    record
+        Judge by this; by each service's ledger by default.
+    """
     moment = datetime.now(tz=UTC) if now is None else now
-    return [_status(settings, moment) for settings in services]
+    return [_status(settings, moment, record) for settings in services]
 
 
 def worst(found: Sequence[ServiceStatus]) -> Health:
@@ -85,7 +104,7 @@ def worst(found: Sequence[ServiceStatus]) -> Health:
     return max((s.health for s in found), key=order.index, default=Health.UNKNOWN)
 
 
-def _status(settings: LightSettings, now: datetime) -> ServiceStatus:
+def _status(settings: LightSettings, now: datetime, record: OnRecord | None) -> ServiceStatus:
     name = settings.service
     try:
         target = target_of(settings)
@@ -93,8 +112,9 @@ def _status(settings: LightSettings, now: datetime) -> ServiceStatus:
         if not slots:
             reason = "no due moment has come yet"
             return ServiceStatus(service=name, series=target.name, health=Health.UNKNOWN, reason=reason)
-        done = served(slots, publications(settings, target))
-        head, failed = _on_record(settings, target.name, slots[-1])
+        rows = None if record is None else record.published
+        done = served(slots, publications(settings, target, rows))
+        head, failed = _on_record(settings, target.name, slots[-1], record)
     except HorizoncastError as error:
         return ServiceStatus(service=name, series="", health=Health.UNKNOWN, reason=str(error))
     slot, waiting = _judged(slots, done, now, settings)
@@ -151,10 +171,15 @@ def _failed(failed: FailedRun) -> tuple[Health, str]:
     return health, f"{failed.code} at {failed.at[:16]}: {failed.message}"
 
 
-def _on_record(settings: LightSettings, series: str, slot: Slot) -> tuple[Head | None, FailedRun | None]:
+def _on_record(
+    settings: LightSettings, series: str, slot: Slot, record: OnRecord | None
+) -> tuple[Head | None, FailedRun | None]:
     """The newest run, and the newest error since the last due moment came."""
     since = slot.first.moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    runs, errors = _read(settings, since)
+    if record is None:
+        runs, errors = _read(settings, since)
+    else:
+        runs, errors = record.heads, [failure for failure in record.failures if failure.at >= since]
     head = next((h for h in runs if (h.service, h.series) == (settings.service, series)), None)
     own = [f for f in errors if f.service == settings.service and f.series in (series, "")]
     return head, own[-1] if own else None

@@ -19,6 +19,8 @@ from horizoncast.service.attempts import Memory, read_memory, write_memory
 from horizoncast.service.children import TIMED_OUT, Start, run_child
 from horizoncast.service.due import DueRun, Looked, look
 from horizoncast.service.light import LightSettings
+from horizoncast.service.reviewing import NAME as REVIEW
+from horizoncast.service.reviewing import REVIEW_S, review_arguments, review_due
 from horizoncast.service.sending import send_waiting
 
 LOCK = ".tick.lock"
@@ -120,7 +122,7 @@ def tick(
     home, moment = services[0].output_folder, now()
     memory = read_memory(home)
     looked = tuple(look(services, moment, memory))
-    if not _worth_it(looked, memory, moment):
+    if not _worth_it(looked, memory, moment) and review_due(services, memory, moment) is None:
         send_waiting(services, moment, tell)
         return TickReport(looked=looked)
     from horizoncast.store.locks import alone
@@ -173,7 +175,21 @@ class _Work:
             attempt = Attempt(due=run.slot.due.moment, at=self.now(), exit_code=done.exit_code)
             memory = memory.tried(run.settings.service, attempt)
             write_memory(home, memory)
+        write_memory(home, self._review(memory))
         return TickReport(looked=looked, ran=tuple(ran), missed=tuple(missed))
+
+    def _review(self, memory: Memory) -> Memory:
+        """Make and send the weekly review where it is due; what goes wrong is told, and tried again later."""
+        now = self.now()
+        due = review_due(self.services, memory, now)
+        if due is None:
+            return memory
+        self.tell("weekly review: making and sending it")
+        code = self.start(review_arguments(self.passed), REVIEW_S)
+        if code == 0:
+            return memory.telling(REVIEW, due)
+        self.tell(f"weekly review: exit code {code}; it is tried again")
+        return memory.tried(REVIEW, Attempt(due=due, at=now, exit_code=code))
 
     def _pull(self, services: Sequence[Looked]) -> None:
         """Pull the targets of due services, each once per store; a failed pull is on record by itself."""

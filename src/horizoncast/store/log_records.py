@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.horizon import Horizon
@@ -19,6 +21,9 @@ def log_records(run: RunRecord) -> list[LogRecord]:
         *_forecast_records(run),
         *(_member_record(run, member) for member in run.members),
         *_score_records(run),
+        *_verdict_records(run),
+        *_change_records(run),
+        *_uncertainty_records(run),
         *(_of_run(run, RecordKind.EVENT, plain_of(event)) for event in run.events),
         _run_record(run),
     ]
@@ -28,6 +33,25 @@ def event_record(event: EventRecord, *, at: datetime, service: str, series: str)
     """An event outside a run."""
     head = _head(RecordKind.EVENT, at, None, service, series)
     return head | plain_of(event)
+
+
+def outcome_record(row: Mapping[str, Any]) -> LogRecord:
+    """A score of the ledger, with its run's service, series and unit and its lead's date."""
+    names = ("subject", "step", "date", "revision", "session")
+    own = {name: row[name] for name in names}
+    own |= {"live": bool(row["live"]), "unit": row["unit"], "actual": row["actual"], "error": row["error"]}
+    own |= {"loss": row["wql"], "pit": row["pit"]}
+    covered = {name: row[name] for name in ("covered_80", "covered_95")}
+    own |= {name: None if value is None else bool(value) for name, value in covered.items()}
+    head: LogRecord = {
+        "schema": SCHEMA_VERSION,
+        "kind": RecordKind.OUTCOME.value,
+        "at": row["scored"],
+        "run_id": row["run_id"],
+        "service": row["service"],
+        "series": row["series"],
+    }
+    return head | own
 
 
 def plain_of(event: EventRecord) -> LogRecord:
@@ -149,6 +173,30 @@ def _score_records(run: RunRecord) -> list[LogRecord]:
         _of_run(run, RecordKind.SCORE, _plain({name: getattr(score, name) for name in names}))
         for score in run.scores
     ]
+
+
+def _verdict_records(run: RunRecord) -> list[LogRecord]:
+    names = ("subject", "reference", "code", "statistic", "p_value", "windows", "n_eff")
+    return [
+        _of_run(run, RecordKind.VERDICT, _plain({name: getattr(verdict, name) for name in names}))
+        for verdict in run.verdicts
+    ]
+
+
+def _change_records(run: RunRecord) -> list[LogRecord]:
+    since = run.since
+    if since is None:
+        return []
+    head: LogRecord = {"previous_run_id": since.run_id, "previous_as_of": since.as_of}
+    unit: LogRecord = {"unit": run.forecast.unit}
+    return [
+        _of_run(run, RecordKind.CHANGE, head | unit | _plain(dict(vars(change)))) for change in since.changes
+    ]
+
+
+def _uncertainty_records(run: RunRecord) -> list[LogRecord]:
+    unit: LogRecord = {"unit": run.forecast.unit}
+    return [_of_run(run, RecordKind.UNCERTAINTY, unit | _plain(dict(vars(part)))) for part in run.uncertainty]
 
 
 def _plain(fields: dict[str, object]) -> LogRecord:

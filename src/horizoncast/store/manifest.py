@@ -15,11 +15,14 @@ from horizoncast.policy.states import MemberState
 from horizoncast.resources import Usage
 from horizoncast.store.plain import json_file, parse_json
 from horizoncast.store.records import (
+    ChangeRecord,
     DecisionRecord,
     EventRecord,
     MemberRecord,
     Provenance,
     RunRecord,
+    SinceBefore,
+    UncertaintyRecord,
     ValidationTable,
     VerdictRecord,
 )
@@ -89,6 +92,8 @@ def manifest_json(record: RunRecord, digests: Mapping[str, str]) -> bytes:
             "timings": record.timings,
             "members": members,
             "events": record.events,
+            "since": record.since,
+            "uncertainty": record.uncertainty,
             "provenance": provenance,
             "files": dict(sorted(digests.items())),
         }
@@ -144,7 +149,15 @@ def assemble(parts: Parts) -> RunRecord:
         provenance=Provenance(**manifest["provenance"]),
         events=tuple(EventRecord(**row) for row in manifest["events"]),
         timings=dict(manifest["timings"]),
+        since=_since(manifest.get("since")),  # runs of before it was recorded lack both
+        uncertainty=tuple(UncertaintyRecord(**row) for row in manifest.get("uncertainty", ())),
     )
+
+
+def _since(row: Mapping[str, Any] | None) -> SinceBefore | None:
+    if row is None:
+        return None
+    return SinceBefore(**{**row, "changes": tuple(ChangeRecord(**change) for change in row["changes"])})
 
 
 def _number(value: float | None) -> float:

@@ -55,7 +55,8 @@ class LogContents:
     def incomplete_runs(self) -> tuple[str, ...]:
         """Runs whose last record, the run record, is missing: append them again."""
         complete = {record["run_id"] for record in self.of_kind(RecordKind.RUN)}
-        seen = dict.fromkeys(str(r["run_id"]) for r in self.records if r["run_id"] is not None)
+        own = (r for r in self.records if r["kind"] != RecordKind.OUTCOME)  # told long after their run
+        seen = dict.fromkeys(str(r["run_id"]) for r in own if r["run_id"] is not None)
         return tuple(run for run in seen if run not in complete)
 
 

@@ -106,6 +106,55 @@ class VerdictRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangeRecord:
+    """How one number of the forecast moved since the run before, in parts that add up.
+
+    Parameters
+    ----------
+    step, date
+        Lead, and its date (ISO text).
+    previous_step
+        Lead of the same date in the run before.
+    measure
+        ``median`` or ``half_width_80``, as `before` and `after` are, in the unit.
+    data, members, weights, skill, width
+        Parts of ``after - before``; see `horizoncast.ensemble.change`.
+    """
+
+    step: int
+    date: str
+    previous_step: int
+    measure: str
+    before: float
+    after: float
+    data: float
+    members: float
+    weights: float
+    skill: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinceBefore:
+    """What changed since the run before: which one it was, and one record per lead and measure."""
+
+    run_id: str
+    as_of: str
+    changes: tuple[ChangeRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncertaintyRecord:
+    """One part of the uncertainty at one lead; see `horizoncast.ensemble.parts`."""
+
+    step: int
+    date: str
+    part: str
+    sd: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class EventRecord:
     """Something a reader of the log should know: `severity` is info, warning or error."""
 
@@ -217,6 +266,10 @@ class RunRecord:
         Published, degraded or blocked, and why.
     timings
         Seconds by part of the run.
+    since
+        What changed since the run before; None where there is none to compare with.
+    uncertainty
+        Parts of the uncertainty, per lead of the lead grid.
     """
 
     run_id: str
@@ -237,6 +290,8 @@ class RunRecord:
     provenance: Provenance
     events: tuple[EventRecord, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    since: SinceBefore | None = None
+    uncertainty: tuple[UncertaintyRecord, ...] = ()
 
     @property
     def version(self) -> str:

@@ -26,6 +26,10 @@ class RecordKind(StrEnum):
     FORECAST = "forecast"
     SCORE = "score"
     EVENT = "event"
+    VERDICT = "verdict"
+    CHANGE = "change"
+    UNCERTAINTY = "uncertainty"
+    OUTCOME = "outcome"
 
 
 class FieldType(StrEnum):
@@ -34,6 +38,7 @@ class FieldType(StrEnum):
     STRING = "string"
     INTEGER = "integer"
     NUMBER = "number"
+    BOOLEAN = "boolean"
     DATE = "date"
     TIME = "UTC time"
     STRINGS = "list of strings"
@@ -79,12 +84,16 @@ def _f(
 
 
 _S, _I, _N = FieldType.STRING, FieldType.INTEGER, FieldType.NUMBER
-_D, _T = FieldType.DATE, FieldType.TIME
+_D, _T, _B = FieldType.DATE, FieldType.TIME, FieldType.BOOLEAN
 
 COMMON: tuple[FieldSpec, ...] = (
     _f("schema", _I, "Version of this schema"),
     _f("kind", _S, "Kind of the record", of=tuple(RecordKind)),
-    _f("at", _T, "When the run started; for an event outside a run, when it happened"),
+    _f(
+        "at",
+        _T,
+        "When the run started; for an event outside a run, when it happened; for an outcome, when scored",
+    ),
     _f("run_id", _S, "The run, as its folder is called; null for an event outside a run", null=True),
     _f("service", _S, "Name of the service"),
     _f("series", _S, "Name of the target series"),
@@ -171,6 +180,58 @@ SCHEMA: dict[RecordKind, tuple[FieldSpec, ...]] = {
         _f("message", _S, "In words"),
         _f("severity", _S, "How bad it is", of=("info", "warning", "error")),
     ),
+    RecordKind.VERDICT: (
+        _f("subject", _S, "Member, or `ensemble`"),
+        _f("reference", _S, "The naive it is compared with, on the same replayed cutoffs"),
+        _f("code", _S, "What may be said", of=("better", "no_different", "worse", "cannot_be_told")),
+        _f(
+            "statistic", _N, "Of the Diebold-Mariano test; negative: the subject's loss is smaller", null=True
+        ),
+        _f("p_value", _N, "Two-sided p-value of it", "1", null=True),
+        _f("windows", _I, "Cutoffs compared"),
+        _f("n_eff", _N, "Independent windows they are worth", "1"),
+    ),
+    RecordKind.CHANGE: (
+        _f("previous_run_id", _S, "The run it is compared with"),
+        _f("previous_as_of", _D, "Date that run spoke of"),
+        _f("step", _I, "Lead in this run", "sessions"),
+        _f("date", _D, "Date of the step"),
+        _f("previous_step", _I, "Lead of the same date in the run before", "sessions"),
+        _f("measure", _S, "What of the forecast", of=("median", "half_width_80")),
+        _f("unit", _S, "Unit of the numbers"),
+        _f("before", _N, "As published before", "unit"),
+        _f("after", _N, "As published now", "unit"),
+        _f("data", _N, "Part of after minus before: new observations, nearer date", "unit"),
+        _f("members", _N, "Part: members' new forecasts beyond that", "unit"),
+        _f("weights", _N, "Part: new weights", "unit"),
+        _f("skill", _N, "Part: new skill factor", "unit"),
+        _f("width", _N, "Part: new width factors", "unit"),
+    ),
+    RecordKind.UNCERTAINTY: (
+        _f("step", _I, "Lead, 1 to H", "sessions"),
+        _f("date", _D, "Date of the step"),
+        _f(
+            "part", _S, "Stated by members on average, or disagreement between them", of=("within", "between")
+        ),
+        _f("unit", _S, "Unit of the standard deviation"),
+        _f("sd", _N, "Standard deviation of the part; parts add up in variance", "unit"),
+        _f("share", _N, "Share of the variance of the members' mixture", "1"),
+    ),
+    RecordKind.OUTCOME: (
+        _f("subject", _S, "Member, or `ensemble`"),
+        _f("step", _I, "Lead, 1 to H", "sessions"),
+        _f("date", _D, "Date of the step"),
+        _f("revision", _I, "0, and one more each time the actual was revised; the highest counts"),
+        _f("session", _I, "Index of the cutoff among the calendar's sessions: differences count sessions"),
+        _f("live", _B, "Whether the forecast was published before that session ended; false: in hindsight"),
+        _f("unit", _S, "Unit of the numbers"),
+        _f("actual", _N, "What happened", "unit"),
+        _f("error", _N, "Point forecast minus actual", "unit"),
+        _f("loss", _N, "Twice the pinball loss, mean over the nine deciles", "unit"),
+        _f("pit", _N, "Predictive distribution at the actual, 0 to 1", "1"),
+        _f("covered_80", _B, "Whether the 80 % interval held it", null=True),
+        _f("covered_95", _B, "Whether the 95 % interval held it", null=True),
+    ),
 }
 """Fields of each kind, after the common ones."""
 
@@ -180,6 +241,10 @@ KEYS: dict[RecordKind, tuple[str, ...]] = {
     RecordKind.FORECAST: ("step",),
     RecordKind.SCORE: ("subject", "metric", "sample"),
     RecordKind.EVENT: ("service", "series", "at", "code", "message"),
+    RecordKind.VERDICT: ("subject", "reference"),
+    RecordKind.CHANGE: ("step", "measure"),
+    RecordKind.UNCERTAINTY: ("step", "part"),
+    RecordKind.OUTCOME: ("subject", "step", "revision"),
 }
 """With kind and run_id, what makes a record the same record when it is written again."""
 
@@ -259,6 +324,8 @@ def _is(value: object, kind: FieldType) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case FieldType.NUMBER:
             return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        case FieldType.BOOLEAN:
+            return isinstance(value, bool)
         case FieldType.STRINGS:
             return isinstance(value, list) and all(isinstance(item, str) for item in value)
         case FieldType.INTEGERS:

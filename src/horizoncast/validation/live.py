@@ -237,10 +237,23 @@ def running(table: LiveTable) -> list[Running]:
     The first entry is over all steps of cutoffs whose step H has come: a cutoff that has matured at
     short leads only would make the present look better than the past.
     """
-    everything = _figures(table, slice(None), table.matured)
+    everything = headline(table)
     grid = Horizon(steps=table.steps).lead_grid
     anyone = np.ones(len(table.cutoffs), dtype=np.bool_)
     return [everything, *(_figures(table, slice(h - 1, h), anyone) for h in grid if table.steps > 1)]
+
+
+def headline(table: LiveTable) -> Running:
+    """Figures over all steps of fully matured cutoffs."""
+    return _figures(table, slice(None), table.matured)
+
+
+def per_cutoff(cells: Floats) -> Floats:
+    """(W, H) to (W,): mean over the known leads of each cutoff; NaN where there is none."""
+    known = np.isfinite(cells)
+    count = known.sum(axis=1)
+    total = np.where(known, cells, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def compare_periods(table: LiveTable, since: np.datetime64, *, least: int = 3) -> PeriodComparison:
@@ -306,25 +319,17 @@ def _figures(table: LiveTable, leads: slice, rows: Bools) -> Running:
     mine, theirs = float((error[known] ** 2).sum()), float((base[known] ** 2).sum())
     pit = table.pit[rows][:, leads]
     counts = np.histogram(pit[np.isfinite(pit)], bins=PIT_BINS, range=(0.0, 1.0))[0]
-    per = {name: _per_cutoff(getattr(table, name)[rows][:, leads]) for name in ("covered_80", "covered_95")}
+    per = {name: per_cutoff(getattr(table, name)[rows][:, leads]) for name in ("covered_80", "covered_95")}
     return Running(
         subject=table.subject,
         leads=(first + 1, last),
-        skill=skill_with_error(_per_cutoff(loss), _per_cutoff(naive), steps=span, spacing=spacing),
+        skill=skill_with_error(per_cutoff(loss), per_cutoff(naive), steps=span, spacing=spacing),
         skill_rmse=1.0 - float(np.sqrt(mine / theirs)) if theirs > 0 else float("nan"),
-        bias=mean_with_error(_per_cutoff(table.error[rows][:, leads]), steps=span, spacing=spacing),
+        bias=mean_with_error(per_cutoff(table.error[rows][:, leads]), steps=span, spacing=spacing),
         coverage_80=coverage_with_error(per["covered_80"], steps=span, spacing=spacing),
         coverage_95=coverage_with_error(per["covered_95"], steps=span, spacing=spacing),
         pit=tuple(float(c) for c in counts / max(1, counts.sum())),
     )
-
-
-def _per_cutoff(cells: Floats) -> Floats:
-    """(W,) mean over the known leads of each cutoff; NaN where there is none."""
-    known = np.isfinite(cells)
-    count = known.sum(axis=1)
-    total = np.where(known, cells, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _ratio(table: LiveTable, rows: Bools, h: int) -> float:

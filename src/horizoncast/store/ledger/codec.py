@@ -17,7 +17,7 @@ from horizoncast.store.plain import canonical, parse_json
 
 _JSON = frozenset({"levels", "reasons", "flags", "decision", "problems", "last_rows", "evidence", "payload"})
 _TUPLES = frozenset({"levels", "reasons", "flags", "problems"})
-_BOOLS = frozenset({"imported", "covered_80", "covered_95"})
+_BOOLS = frozenset({"imported", "covered_80", "covered_95", "live"})
 _PACKED = np.dtype("<f8")
 
 Row = TypeVar("Row")

@@ -8,6 +8,7 @@ import numpy as np
 
 from horizoncast.calendar import Dates
 from horizoncast.forecast import Failure, Forecast
+from horizoncast.metrics import Metric
 from horizoncast.store.ledger.codec import storable
 from horizoncast.store.ledger.rows import (
     ENSEMBLE,
@@ -20,9 +21,12 @@ from horizoncast.store.ledger.rows import (
     RunRow,
     Snapshot,
 )
-from horizoncast.store.plain import date_text, date_texts, plain, time_text
+from horizoncast.store.plain import Json, date_text, date_texts, plain, time_text
 from horizoncast.store.records import MemberRecord, RunRecord, ValidationTable
 from horizoncast.store.results import manifest_digest
+
+REVIEWED_METRICS = (Metric.WQL, Metric.COVERAGE_80, Metric.COVERAGE_95)
+"""Scores of a run's replays that the ledger keeps; all of them are in its folder and in metrics.jsonl."""
 
 LAST_ROWS = 60
 """Observations kept of what a run saw: a quarter of trading days, in which revisions happen."""
@@ -75,7 +79,24 @@ def run_entry(
             for event in record.events
         ),
         messages=messages,
+        document=_document(record),
     )
+
+
+def _document(record: RunRecord) -> dict[str, Json]:
+    """What a review tells of a run beside its rows."""
+    verdict = ("subject", "reference", "code", "statistic", "p_value", "windows", "n_eff")
+    score = ("subject", "metric", "value", "windows", "n_eff")
+    return {
+        "verdicts": [{name: plain(getattr(v, name)) for name in verdict} for v in record.verdicts],
+        "scores": [
+            {name: plain(getattr(s, name)) for name in score}
+            for s in record.scores
+            if s.metric in REVIEWED_METRICS
+        ],
+        "since": plain(record.since),
+        "uncertainty": plain(record.uncertainty),
+    }
 
 
 def observed(table: ValidationTable) -> tuple[Dates, Floats]:

@@ -56,9 +56,16 @@ _OUTBOX = (
     state TEXT NOT NULL, attempts INTEGER NOT NULL, due TEXT NOT NULL, sent TEXT, problem TEXT,
     CONSTRAINT one_message UNIQUE (key))""",
 )
+_REVIEW = (
+    """CREATE TABLE documents (run_id TEXT PRIMARY KEY NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    document TEXT NOT NULL)""",
+    "ALTER TABLE scores ADD COLUMN session INTEGER",
+    "ALTER TABLE scores ADD COLUMN live INTEGER",
+    "ALTER TABLE scores ADD COLUMN told TEXT",
+)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _LIVE, _OUTBOX)
-"""Statements of version 1, 2, ...: runs; live scores and rollout; outbox."""
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _LIVE, _OUTBOX, _REVIEW)
+"""Statements of version 1, 2, ...: runs; live scores and rollout; outbox; what a review needs."""
 
 NEWEST = len(MIGRATIONS)
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from horizoncast.calendar import Dates
 from horizoncast.errors import StoreError
 from horizoncast.store.ledger.entry import run_entry
 from horizoncast.store.ledger.ledger import Ledger
+from horizoncast.store.ledger.outcomes import OutcomeBook, tell_outcomes
 from horizoncast.store.ledger.rows import Floats, Message, RunRow
 from horizoncast.store.locks import publishing
 from horizoncast.store.log_records import log_records
 from horizoncast.store.log_rotation import every_archive, read_log
 from horizoncast.store.metrics_log import MetricsLog
+from horizoncast.store.plain import time_text
 from horizoncast.store.points import reach
 from horizoncast.store.records import RunRecord
 from horizoncast.store.results import (
@@ -111,7 +114,8 @@ def commit_run(
         except StoreError as error:
             run = _after_failed_commit(ledger, record.run_id, root, folder, error)
         reach("committed")
-        return Committed(run=run, folder=folder, problems=_derive(ledger, run, record, root, log))
+        problems = (*_derive(ledger, run, record, root, log), *_tell_outcomes(ledger, log, afresh=False))
+        return Committed(run=run, folder=folder, problems=problems)
 
 
 def repair(ledger: Ledger, *, root: Path, log: Path, whole: bool = False) -> Repaired:
@@ -134,10 +138,12 @@ def repair(ledger: Ledger, *, root: Path, log: Path, whole: bool = False) -> Rep
         loose = [f for f in every_run_folder(root) if f.relative_to(root).as_posix() not in known]
         withdrawn, adopted, unknown, problems = _settle(ledger, loose, root, log)
         completed = []
-        for run in _untold(ledger, log) if whole or not log.exists() else ledger.runs.underived():
+        gone = whole or not log.exists()
+        for run in _untold(ledger, log) if gone else ledger.runs.underived():
             found = _derive(ledger, run, None, root, log)
             problems += found
             completed += [] if found else [run.run_id]
+        problems += _tell_outcomes(ledger, log, afresh=gone)
     return Repaired(
         withdrawn=tuple(withdrawn),
         adopted=tuple(adopted),
@@ -222,6 +228,17 @@ def _derive(ledger: Ledger, run: RunRow, record: RunRecord | None, root: Path, l
         reach("pointed")
         ledger.runs.mark_derived(run.run_id)
         reach("derived")
+    except StoreError as error:
+        return (str(error),)
+    return ()
+
+
+def _tell_outcomes(ledger: Ledger, log: Path, *, afresh: bool) -> tuple[str, ...]:
+    """Outcomes that the log lacks; what failed is left to the next run."""
+    try:
+        if afresh:
+            OutcomeBook(database=ledger.database).forget_told()
+        tell_outcomes(ledger, log, at=time_text(datetime.now(tz=UTC)))
     except StoreError as error:
         return (str(error),)
     return ()

@@ -6,7 +6,7 @@ Letters in shapes: H steps, Q levels. Moments and dates are text, as in the tabl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -163,6 +163,8 @@ class ScoreRow:
     pit: float
     covered_80: bool | None
     covered_95: bool | None
+    session: int | None = None
+    live: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +243,8 @@ class RunEntry:
         Of the ensemble and of every member that answered.
     messages
         To be sent after the commit.
+    document
+        What a review tells of the run beside its rows; see `schema.DOCUMENTS`.
     """
 
     run: RunRow
@@ -249,3 +253,4 @@ class RunEntry:
     forecasts: tuple[ForecastRows, ...]
     events: tuple[LedgerEvent, ...] = ()
     messages: tuple[Message, ...] = ()
+    document: Mapping[str, Json] = field(default_factory=dict)

@@ -20,8 +20,8 @@ from horizoncast.store.ledger.rows import (
     RunRow,
     Snapshot,
 )
-from horizoncast.store.ledger.schema import EVENTS, FORECASTS, MEMBERS, RUNS, SNAPSHOTS
-from horizoncast.store.plain import time_text
+from horizoncast.store.ledger.schema import DOCUMENTS, EVENTS, FORECASTS, MEMBERS, RUNS, SNAPSHOTS
+from horizoncast.store.plain import canonical, time_text
 from horizoncast.store.points import reach
 
 
@@ -61,6 +61,8 @@ class RunBook:
             _keep_snapshot(connection, entry.snapshot)
             connection.execute(insert(RUNS), to_row(run))
             _insert(connection, entry)
+            document = {"run_id": run.run_id, "document": canonical(entry.document)}
+            connection.execute(insert(DOCUMENTS), document)
             outbox.add(connection, entry.messages, run_id=run.run_id, at=run.committed)
             reach("committing")
         return run

@@ -152,6 +152,9 @@ SCORES = Table(
     Column("pit", Double, nullable=False),
     Column("covered_80", Integer),
     Column("covered_95", Integer),
+    Column("session", Integer),
+    Column("live", Integer),
+    Column("told", Text),
     ForeignKeyConstraint(
         ["run_id", "subject", "step"],
         ["forecasts.run_id", "forecasts.subject", "forecasts.step"],
@@ -160,7 +163,18 @@ SCORES = Table(
 )
 """A matured (cutoff, lead) of one subject. A revised actual makes another `revision`; the highest one
 counts. `error` is point forecast minus actual in the unit, `wql` the mean weighted quantile loss over
-the levels in the unit, `pit` in [0, 1]."""
+the levels in the unit, `pit` in [0, 1]. `session`: index of the cutoff among the calendar's sessions;
+`live`: whether the forecast was published before the lead's session ended; both NULL in rows of before
+version 4, until the next run fills them in. `told`: when metrics.jsonl was brought up to date with it."""
+
+DOCUMENTS = Table(
+    "documents",
+    METADATA,
+    Column("run_id", Text, ForeignKey("runs.run_id", ondelete=CASCADE), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+"""What a review tells of a run beside its rows, as JSON: verdicts and scores of its replays, what changed
+since the run before, parts of its uncertainty. Runs of before version 4 have none."""
 
 TRANSITIONS = Table(
     "transitions",

@@ -1,0 +1,41 @@
+"""The report of a published run, made from its folder and from what the ledger kept of its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from horizoncast.errors import StoreError, UnknownNameError
+from horizoncast.report.pages.run import history_of, render_run
+from horizoncast.store.ledger.ledger import Ledger
+from horizoncast.store.results import read_run
+
+_NAMED = 20
+
+
+def report_of(ledger: Ledger, root: Path, run_id: str, *, language: str) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    root
+        Folder of all results.
+
+    Raises
+    ------
+    UnknownNameError
+        When no run has this id.
+    StoreError
+        When its folder is gone or cannot be read.
+    """
+    run = ledger.runs.get(run_id)
+    if run is None:
+        raise UnknownNameError.of("run", run_id, [r.run_id for r in ledger.runs.all()][-_NAMED:])
+    if run.pruned:
+        raise StoreError(
+            "the folder of this run was deleted by `data prune`",
+            value=run_id,
+            action=f"its numbers are in the ledger: horizoncast show --run {run_id}",
+        )
+    snapshot = ledger.runs.snapshot(run.snapshot)
+    record = read_run(root / run.folder)
+    return render_run(record, history_of(record, snapshot.last_rows if snapshot else ()), language=language)
