@@ -26,6 +26,7 @@ from horizoncast.store.records import (
     DecisionRecord,
     EventRecord,
     MemberRecord,
+    Origin,
     Provenance,
     RunRecord,
     ValidationTable,
@@ -46,6 +47,8 @@ def run_record(
     data_report: object = None,
     settings: object = None,
     timings: Mapping[str, float] | None = None,
+    origin: Origin = Origin.LIVE,
+    due: datetime | None = None,
 ) -> RunRecord:
     """Everything that a run leaves behind.
 
@@ -66,6 +69,8 @@ def run_record(
         (the engine's configuration by default): dataclasses or plain JSON, without secrets.
     timings
         Seconds by part of the run, the engine's own added.
+    origin, due
+        See `RunRecord`.
     """
     name = service or result.config.service or "default"
     config = plain(result.config if settings is None else settings)
@@ -109,6 +114,8 @@ def run_record(
         ),
         events=tuple(_events(result)),
         timings={**(timings or {}), "engine": result.wall_s},
+        origin=origin,
+        due=due,
     )
 
 

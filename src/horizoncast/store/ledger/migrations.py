@@ -57,8 +57,15 @@ _OUTBOX = (
     CONSTRAINT one_message UNIQUE (key))""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _LIVE, _OUTBOX)
-"""Statements of version 1, 2, ...: runs; live scores and rollout; outbox."""
+_ORIGIN = (
+    "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT 'live'",
+    "ALTER TABLE runs ADD COLUMN due TEXT",
+    "UPDATE runs SET origin = 'reprocess' WHERE revision > 1",
+)
+"""A backfill of before is not told apart: its scores are left out by the moment of its commit, as ever."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _LIVE, _OUTBOX, _ORIGIN)
+"""Statements of version 1, 2, ...: runs; live scores and rollout; outbox; what a run was made for."""
 
 NEWEST = len(MIGRATIONS)
 
