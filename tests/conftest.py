@@ -35,6 +35,15 @@ def bare_environment() -> Iterator[None]:
     assert not leaked
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server, its password in it; the test is skipped where none is installed."""
+    from postgres import server, with_password
+
+    with server() as plain:
+        yield with_password(plain)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--check-skips",

@@ -43,6 +43,14 @@ PER_ROOT = 50
 """Kills in a row on one folder of results: checking all of its runs after each kill costs more and more."""
 
 
+LEDGER = "KILL_FARM_LEDGER"
+"""Variable with the URL of the ledger, for one folder of results; the embedded one without it."""
+
+
+def ledger_of(root: Path) -> Ledger:
+    return Ledger.at(root, os.environ.get(LEDGER, ""))
+
+
 def settings_of(root: Path) -> KeepingSettings:
     overrides = {"run.output": str(root), "notify.webhooks": '["json://receiver"]'}
     return load_settings("forecaster_7d", root=root, environ={}, overrides=overrides)
@@ -66,7 +74,7 @@ def receive(root: Path) -> None:
 def run(root: Path, record: RunRecord, *, reprocess: bool = True) -> None:
     """What a run does from its first look at the folder to its last message."""
     receive(root)
-    ledger = Ledger.at(root)
+    ledger = ledger_of(root)
     repair(ledger, root=root, log=root / LOG)
     payload = {"run": record.run_id}
     message = Message(key=record.run_id, channel="webhook/0", payload=payload)
@@ -104,7 +112,7 @@ def waited(child: int) -> int:
 
 def verify(root: Path, acknowledged: list[str], absent: str | None, after: RunRecord, *, deep: bool) -> None:
     """The ledger holds, nothing acknowledged is lost, the next run completes and mends what is derived."""
-    ledger = Ledger.at(root)
+    ledger = ledger_of(root)
     broken = [b for b in check_invariants(ledger, root, deep=deep) if b.invariant != 3 and not b.derived]
     assert broken == [], broken  # a folder without a row is what the next run withdraws
     known = {row.run_id for row in ledger.runs.all()}

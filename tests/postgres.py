@@ -5,9 +5,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -33,6 +35,24 @@ def _free_port() -> int:
 def _as_nobody() -> dict[str, object]:
     """The server refuses to run as root."""
     return {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def with_password(url: str) -> str:
+    """The server's URL with its password in it."""
+    return url.replace("tester@", f"tester:{quote(PASSWORD, safe='')}@")
+
+
+def new_database(url: str) -> str:
+    """URL of a database of its own on the server of a URL that holds the password."""
+    from sqlalchemy import text
+
+    from horizoncast.store.ledger.database import Database
+
+    name = f"t{uuid.uuid4().hex}"
+    engine = Database(url).engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
 @contextmanager

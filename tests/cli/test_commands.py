@@ -275,6 +275,15 @@ def test_version_and_help() -> None:
         assert "Usage" in runner_.invoke(app, [*command, "--help"]).output
 
 
+def test_what_did_not_work_after_a_run_is_told_even_quietly(run: Run, tmp_path: Path) -> None:
+    """The forecast stands, so the exit code is 0; nobody else would say that no message has arrived."""
+    target = write_target(tmp_path)
+    more = ("--target", str(target), "--set", f"notify.prometheus={target}/none")
+    result = run("run", "forecaster_7d", *FAST, "--quiet", *more)
+    assert result.code == 0
+    assert "forecaster_7d: published; not done yet: " in result.err
+
+
 def test_text_of_an_error_is_not_read_as_markup(run: Run) -> None:
     result = run("run", "forecaster_7d", "--set", "run.workers=[bold]")
     assert "[bold]" in result.err

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_as_of_hides_later_rows(tmp_path: Path) -> None:
     day = np.datetime64("2023-05-06")  # a Saturday
     outcome = run_service(settings_for(tmp_path), as_of=day)
     assert str(outcome.result.forecast.cutoff)[:10] == "2023-05-05"
+
+
+def test_a_run_is_on_record_with_what_it_was_made_for(tmp_path: Path) -> None:
+    write_target(tmp_path)
+    day, due = np.datetime64("2023-05-05"), datetime(2023, 5, 8, 11, tzinfo=UTC)
+    runs = [
+        run_service(settings_for(tmp_path), due=due).run,
+        run_service(settings_for(tmp_path), as_of=day, due=due).run,
+        run_service(settings_for(tmp_path)).run,
+    ]
+    assert [(run.origin.value, run.due) for run in runs] == [
+        ("live", "2023-05-08T11:00:00.000Z"),
+        ("backfill", "2023-05-08T11:00:00.000Z"),
+        ("reprocess", None),
+    ]
 
 
 def test_notes_and_data_findings_become_events(tmp_path: Path) -> None:

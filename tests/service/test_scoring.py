@@ -12,12 +12,16 @@ from horizoncast.bank import continue_bank
 from horizoncast.engine import LiveHistory
 from horizoncast.forecast import Forecast
 from horizoncast.horizon import Horizon
+from horizoncast.series import Series
 from horizoncast.service import scoring
 from horizoncast.service.scoring import REVISED, WITHDRAWN, live_history, live_tables, score_live
+from horizoncast.store.ledger.entry import run_entry
 from horizoncast.store.ledger.ledger import Ledger
-from horizoncast.store.ledger.rows import ENSEMBLE
+from horizoncast.store.ledger.rows import ENSEMBLE, LedgerEvent
+from horizoncast.store.records import Origin
+from horizoncast.store.results import write_run
 from horizoncast.validation.live import running
-from live_runs import SERVICE, STEPS, engine, publish_at, revised, unobserved
+from live_runs import SERVICE, STEPS, engine, publish_at, record_at, revised, unobserved
 from small_runs import small_series
 
 NAME = small_series().name
@@ -101,6 +105,40 @@ def test_a_value_that_disappears_is_told_and_its_score_stays(published: Ledger) 
     report = score_live(published, SERVICE, unobserved(small_series(), 388))
     assert [event.code for event in report.events] == [WITHDRAWN]
     assert published.scores.all(SERVICE, NAME) == before
+
+
+def test_a_value_that_disappears_is_told_once(published: Ledger) -> None:
+    """Each run would tell it again for ever; another value gone is news."""
+    series = small_series()
+    score_live(published, SERVICE, series)
+    gone = unobserved(series, 388)
+
+    def told(seen: Series) -> list[str]:
+        events = score_live(published, SERVICE, seen).events
+        on_record = [
+            LedgerEvent(
+                at=f"2030-01-0{len(published.events.all()) + 1}", code=e.code, message=e.message,
+                severity=e.severity, service=SERVICE, series=NAME,
+            )
+            for e in events
+        ]  # fmt: skip
+        published.events.add(*on_record)  # as the run's commit does
+        return [event.code for event in events]
+
+    assert [told(gone), told(gone), told(gone)] == [[WITHDRAWN], [], []]
+    more = unobserved(series, 389)
+    both = replace(more, observed=more.observed & gone.observed)
+    assert [told(both), told(both)] == [[WITHDRAWN], []]
+
+
+def test_what_was_backfilled_is_scored_and_is_no_track_record(ledger: Ledger, tmp_path: Path) -> None:
+    for row, origin in ((380, Origin.LIVE), (381, Origin.BACKFILL)):
+        record = replace(record_at(row), origin=origin)
+        ledger.runs.commit(run_entry(record, write_run(tmp_path, record), root=tmp_path, imported=True))
+    score_live(ledger, SERVICE, small_series())
+    assert {row.run_id for row in ledger.scores.all(SERVICE, NAME)} == {r.run_id for r in ledger.runs.all()}
+    table = live_tables(ledger, SERVICE, NAME, CALENDAR)["ensemble"]
+    assert list(table.cutoffs) == [small_series().dates[380]]
 
 
 def test_a_series_that_ends_earlier_withdraws_nothing(published: Ledger) -> None:

@@ -4,8 +4,6 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,17 +18,13 @@ from horizoncast.store.ledger.database import FILE, Database
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.migrations import MIGRATIONS, NEWEST, migrate, version_of
 from horizoncast.store.ledger.outbox import ATTEMPTS
-from horizoncast.store.ledger.peek import published
+from horizoncast.store.ledger.peek import heads, published
 from horizoncast.store.ledger.rows import Delivery, LedgerEvent, Message, ScoreRow, Transition
 from horizoncast.store.ledger.schema import METADATA
+from horizoncast.store.records import Origin
+from horizoncast.store.results import read_run
 from ledger_runs import a_record, an_entry, commit
-from postgres import PASSWORD, server
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with server() as plain:
-        yield plain.replace("tester@", f"tester:{PASSWORD.replace('@', '%40').replace('/', '%2F')}@")
+from postgres import new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -38,12 +32,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of an empty database of the test's own."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / FILE}"
-    server_url = request.getfixturevalue("postgres")
-    name = f"t{uuid.uuid4().hex}"
-    engine = Database(server_url).engine.execution_options(isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    return str(server_url.rsplit("/", 1)[0] + f"/{name}")
+    return new_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
@@ -96,16 +85,20 @@ def test_every_older_version_is_brought_up_with_its_runs(url: str, start: int, t
     record = a_record()
     entry = an_entry(tmp_path, record)
     with database.writing() as connection:
-        # as the program of that version wrote it: the tables it knew are the same to this day
+        # as the program of that version wrote it: tables have gained columns since, at their end
         from horizoncast.store.ledger import runs
 
         runs._keep_snapshot(connection, entry.snapshot)
         row = replace(entry.run, revision=1, committed="2030-01-01T00:00:00.000Z")
-        connection.execute(runs.insert(runs.RUNS), runs.to_row(row))
+        then = {c["name"] for c in inspect(connection).get_columns("runs")}
+        values = {name: value for name, value in runs.to_row(row).items() if name in then}
+        connection.execute(runs.insert(runs.RUNS).values(values))
         runs._insert(connection, entry)
     ledger = Ledger(url)
     assert ledger.version() == NEWEST
-    assert [run.run_id for run in ledger.runs.all()] == [record.run_id]
+    assert [(run.run_id, run.origin, run.due) for run in ledger.runs.all()] == [
+        (record.run_id, Origin.LIVE, None)
+    ]
     ledger.scores.add([score(record.run_id)])
     assert ledger.outbox.add([Message(key="k", channel="mail", payload={})], run_id=record.run_id) == 1
 
@@ -186,6 +179,34 @@ def test_an_as_of_is_published_once_unless_reprocessed(ledger: Ledger, tmp_path:
     assert [r.run_id for r in ledger.runs.all(revisions=False)] == [second.run_id]
     assert [r.run_id for r in ledger.runs.heads()] == [second.run_id]
     assert {m.run_id for m in ledger.runs.member_history("forecaster_7d", "usd_mxn")} == {second.run_id}
+
+
+def test_a_run_says_what_it_was_made_for(ledger: Ledger, tmp_path: Path) -> None:
+    """In the ledger, and in its folder, from which a lost row comes back."""
+    due = datetime(2030, 6, 29, 11, 0, tzinfo=UTC)
+    record = replace(a_record(0), origin=Origin.BACKFILL, due=due)
+    done = commit(ledger, tmp_path, record)
+    assert (done.run.origin, done.run.due) == (Origin.BACKFILL, "2030-06-29T11:00:00.000Z")
+    assert ledger.runs.get(record.run_id) == replace(done.run, derived=ledger.runs.all()[0].derived)
+    again = commit(ledger, tmp_path, replace(a_record(1), due=due))
+    assert again.run.origin is Origin.REPROCESS
+    read = read_run(done.folder)
+    assert (read.origin, read.due) == (Origin.BACKFILL, due)
+
+
+def test_what_was_reprocessed_before_it_was_told_apart_is_told_now(url: str, tmp_path: Path) -> None:
+    from horizoncast.store.ledger import runs
+
+    database = Database(url)
+    migrate(database, to=3)
+    with database.writing() as connection:
+        for revision in (1, 2):
+            entry = an_entry(tmp_path, a_record(revision))
+            runs._keep_snapshot(connection, entry.snapshot)
+            values = runs.to_row(replace(entry.run, revision=revision, committed="2030"))
+            old = {key: value for key, value in values.items() if key not in ("origin", "due")}
+            connection.execute(runs.insert(runs.RUNS).values(old))
+    assert [run.origin for run in Ledger(url).runs.all()] == [Origin.LIVE, Origin.REPROCESS]
 
 
 def test_a_commit_that_fails_leaves_no_row_in_any_table(ledger: Ledger, tmp_path: Path) -> None:
@@ -377,6 +398,23 @@ def test_the_light_reader_sees_what_the_ledger_says(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "empty.sqlite") as empty:
         empty.execute("CREATE TABLE other (a)")
     assert published(tmp_path / "empty.sqlite") == ()
+
+
+def test_the_light_reader_reads_a_ledger_of_the_version_before(tmp_path: Path) -> None:
+    """A tick after an update looks before any run has opened the ledger."""
+    from horizoncast.store.ledger import runs
+
+    database = Database(f"sqlite:///{tmp_path / FILE}")
+    migrate(database, to=3)
+    entry = an_entry(tmp_path, a_record(0))
+    with database.writing() as connection:
+        runs._keep_snapshot(connection, entry.snapshot)
+        values = runs.to_row(replace(entry.run, revision=1, committed="2030"))
+        old = {key: value for key, value in values.items() if key not in ("origin", "due")}
+        connection.execute(runs.insert(runs.RUNS).values(old))
+    assert [head.origin for head in heads(tmp_path / FILE)] == ["live"]
+    migrate(database)
+    assert [head.origin for head in heads(tmp_path / FILE)] == ["live"]
 
 
 @pytest.mark.parametrize(

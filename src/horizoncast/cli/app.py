@@ -86,6 +86,9 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="Do nothing when the as-of is published already, as tick does.")
     ] = False,
+    due: Annotated[
+        str | None, typer.Option("--due", metavar="MOMENT", help="Due moment it is made for; on record.")
+    ] = None,
     root: Root = None,
     config: Config = None,
     env_file: EnvFile = None,
@@ -104,7 +107,7 @@ def run(
         config=config,
         env_file=env_file,
     )
-    running.run_one(service, common, json=json, quiet=quiet, dry_run=dry_run, once=once)
+    running.run_one(service, common, json=json, quiet=quiet, dry_run=dry_run, once=once, due=due)
 
 
 @app.command("run-all")

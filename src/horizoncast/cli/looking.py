@@ -46,7 +46,8 @@ def config_explain(service: str | None, common: Common, *, json: bool) -> None:
 
 def doctor(common: Common, *, json: bool) -> None:
     """Show findings; a failing one ends with the exit code of a wrong configuration."""
-    from horizoncast.service.doctor import Level, examine, worst
+    from horizoncast.service.doctor import examine, worst
+    from horizoncast.service.findings import Level
 
     findings = examine(common.places(), os.environ)
     if json:

@@ -35,8 +35,11 @@ def show(service: str | None, common: Common, *, run_id: str | None, listed: boo
         return
     screen = Screen(as_json=False, quiet=False)
     if listed:
-        head = ("run", "as of", "revision", "status", "committed")
-        rows = [(r.run_id, r.as_of, str(r.revision), r.status, r.committed) for r in runs]
+        head = ("run", "as of", "revision", "origin", "status", "due", "committed")
+        rows = [
+            (r.run_id, r.as_of, str(r.revision), r.origin.value, r.status, r.due or "", r.committed)
+            for r in runs
+        ]
         screen.table("published runs", head, rows)
         return
     for run in runs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import typer
 
 from horizoncast.cli.options import Common
@@ -12,9 +14,18 @@ from horizoncast.service.settings import Settings
 from horizoncast.service.summary import SHORT_HEAD, as_json, files_of, notes, rows_of, short_row
 from horizoncast.store.plain import date_text
 
+_MOMENT = "a moment with its zone, as in 2026-01-09T10:00:00+00:00"
+
 
 def run_one(
-    service: str, common: Common, *, json: bool, quiet: bool, dry_run: bool, once: bool = False
+    service: str,
+    common: Common,
+    *,
+    json: bool,
+    quiet: bool,
+    dry_run: bool,
+    once: bool = False,
+    due: str | None = None,
 ) -> None:
     """Run one service, or say what it would do; with `once` a published as-of is left as it is."""
     settings = common.settings(service)
@@ -24,7 +35,7 @@ def run_one(
         _show_preview(preview(settings, as_of=common.as_of), screen)
         return
     try:
-        outcome = _run(settings, common, screen, reprocess=not once)
+        outcome = _run(settings, common, screen, reprocess=not once, due=_moment(due))
     except AlreadyPublishedError as error:
         if json:
             print_json({"published": False, "reason": str(error)})
@@ -72,15 +83,36 @@ def run_every(common: Common, *, json: bool, quiet: bool) -> None:
         raise typer.Exit(next(iter(errors.values())).exit_code)
 
 
-def _run(settings: Settings, common: Common, screen: Screen, *, reprocess: bool = True) -> RunOutcome:
+def _run(
+    settings: Settings,
+    common: Common,
+    screen: Screen,
+    *,
+    reprocess: bool = True,
+    due: datetime | None = None,
+) -> RunOutcome:
     with screen.progressing():
-        return run_service(
+        outcome = run_service(
             settings,
             as_of=common.as_of,
             progress=screen.advance,
             tell=screen.tell,
             reprocess=reprocess,
+            due=due,
         )
+    for problem in outcome.problems:
+        screen.complain(f"{settings.service}: published; not done yet: {problem}")
+    return outcome
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        found = None if text is None else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError("--due cannot be read", value=repr(text), allowed=_MOMENT) from error
+    if found is not None and found.tzinfo is None:
+        raise ConfigError("--due names no time zone", value=repr(text), allowed=_MOMENT)
+    return found
 
 
 def _say_notes(settings: Settings, screen: Screen) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from horizoncast.service.rollout import MemberStanding, Rollout
     from horizoncast.service.settings import Settings
     from horizoncast.service.track import SubjectTrack
+    from horizoncast.store.ledger.ledger import Ledger
     from horizoncast.store.ledger.rows import Transition
     from horizoncast.validation.live import Running
 
@@ -82,7 +84,9 @@ def scores(
         print_json([track for tracks in found for track in tracks])
         return
     screen = Screen(as_json=False, quiet=False)
-    for name, tracks in zip(names, found, strict=True):
+    for name, shown, tracks in zip(names, opened, found, strict=True):
+        if left := _left_out(shown.ledger, name, shown.series):
+            typer.echo(f"{name}: {left}")
         if not tracks:
             typer.echo(f"{name}: no live forecast has been scored yet")
             continue
@@ -223,6 +227,22 @@ def _track_row(subject: str, found: Running) -> tuple[str, ...]:
         _with_error(found.coverage_95.value, found.coverage_95.error, "{:.1%}"),
         _with_error(found.bias.value, found.bias.error, "{:.3g}"),
     )
+
+
+def _left_out(ledger: Ledger, service: str, series: str) -> str:
+    """Runs that are no track record, or only in part."""
+    from horizoncast.store.records import Origin
+
+    counts = Counter(run.origin for run in ledger.runs.all(service=service, series=series))
+    told = [
+        f"{counts[origin]} {words}"
+        for origin, words in (
+            (Origin.BACKFILL, "backfilled, left out"),
+            (Origin.REPROCESS, "reprocessed, counted where they came before what they forecast"),
+        )
+        if counts[origin]
+    ]
+    return f"{sum(counts.values())} runs, of them {'; '.join(told)}" if told else ""
 
 
 def _with_error(value: float, error: float, form: str) -> str:

@@ -108,6 +108,15 @@ class Secrets:
         return text
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """Names of the secrets that a text asks for.
+
+    >>> names_in("https://{secret:USER}:{secret:KEY}@host")
+    ('USER', 'KEY')
+    """
+    return tuple(_PLACE.findall(text))
+
+
 def _forms(text: str) -> set[str]:
     """How a secret may appear; the parts of ``user:password`` are secrets too when long enough."""
     parts = [text, *(part for part in text.split(":", 1)[1:] if len(part) > 3)]

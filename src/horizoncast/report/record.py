@@ -28,6 +28,7 @@ from horizoncast.store.records import (
     DecisionRecord,
     EventRecord,
     MemberRecord,
+    Origin,
     Provenance,
     RunRecord,
     SinceBefore,
@@ -51,6 +52,8 @@ def run_record(
     settings: object = None,
     timings: Mapping[str, float] | None = None,
     since: SinceBefore | None = None,
+    origin: Origin = Origin.LIVE,
+    due: datetime | None = None,
 ) -> RunRecord:
     """Everything that a run leaves behind.
 
@@ -73,6 +76,8 @@ def run_record(
         Seconds by part of the run, the engine's own added.
     since
         What changed since the run before.
+    origin, due
+        See `RunRecord`.
     """
     name = service or result.config.service or "default"
     config = plain(result.config if settings is None else settings)
@@ -118,6 +123,8 @@ def run_record(
         timings={**(timings or {}), "engine": result.wall_s},
         since=since,
         uncertainty=uncertainty_records(result),
+        origin=origin,
+        due=due,
     )
 
 

@@ -10,6 +10,7 @@ import smtplib
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from typing import Any
 
 from horizoncast.data.secrets import Secrets
 from horizoncast.errors import ConfigError, HorizoncastError
@@ -29,6 +30,8 @@ _BROKEN = (
     ImportError,
 )
 """What a foreign notifier may raise; none of it may end a run."""
+
+_UNKNOWN_KIND = "apprise does not know this kind of address"
 
 Payload = Mapping[str, Json]
 
@@ -128,6 +131,31 @@ def _add_html(message: EmailMessage, html: str, images: Json) -> None:
 
 
 def _webhook(payload: Payload, notify: NotifySettings, secrets: Secrets, place: int) -> None:
+    hook = _hook(notify.webhooks[place], secrets)
+    if hook is None:
+        raise DeliveryError(f"{WEBHOOK}/{place}: {_UNKNOWN_KIND}")
+    if not hook.notify(title=str(payload["subject"]), body=str(payload["text"]), body_format="text"):
+        raise DeliveryError(f"{WEBHOOK}/{place}: refused or not reached")
+
+
+def webhook_problem(address: str, secrets: Secrets) -> str:
+    """Why nothing could ever be sent to an address, without showing it; empty when it is well-formed."""
+    try:
+        return "" if _hook(address, secrets) is not None else _UNKNOWN_KIND
+    except HorizoncastError as error:
+        return secrets.redact(str(error))
+    except _BROKEN as error:
+        return _reason(error)
+
+
+def _hook(address: str, secrets: Secrets) -> Any:
+    """A notifier for one address, None where apprise knows no such kind.
+
+    Raises
+    ------
+    ConfigError
+        When apprise is not installed, or a secret is not set.
+    """
     try:
         import apprise
     except ModuleNotFoundError as error:
@@ -136,10 +164,7 @@ def _webhook(payload: Payload, notify: NotifySettings, secrets: Secrets, place: 
         ) from error
     # Placeholders stand in the address as it is: a token with a slash has to be percent-encoded in it.
     hook = apprise.Apprise()
-    if not hook.add(secrets.fill(notify.webhooks[place], quoted=True)):
-        raise DeliveryError(f"{WEBHOOK}/{place}: apprise does not know this kind of address")
-    if not hook.notify(title=str(payload["subject"]), body=str(payload["text"]), body_format="text"):
-        raise DeliveryError(f"{WEBHOOK}/{place}: refused or not reached")
+    return hook if hook.add(secrets.fill(address, quoted=True)) else None
 
 
 def _reason(error: Exception) -> str:

@@ -1,87 +1,76 @@
-"""What would stop a run here, found before it happens: each finding says what to do."""
+"""What would stop a run here, found before it happens: each finding says what to do.
+
+This module looks at the installation, the data and the ledger; `doctor_settings` at what settings say,
+`doctor_machine` at what the machine does.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
-import tempfile
-import time
 import zoneinfo
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from horizoncast.errors import HorizoncastError, NotInstalledError
 from horizoncast.models.registry import MEMBERS, PLANNED, member_class
+from horizoncast.policy.admission import RESERVE_MB
 from horizoncast.policy.states import MemberState
-from horizoncast.resources import MIB, THREAD_VARIABLES, memory_available, memory_limit
+from horizoncast.resources import MIB, memory_limit
+from horizoncast.service import doctor_machine, doctor_settings
+from horizoncast.service.findings import Finding, Level, fail, ok, warn
 from horizoncast.service.folders import Places
 from horizoncast.service.settings import Settings, load_settings
-from horizoncast.store.results import STAGING
+
+if TYPE_CHECKING:
+    from horizoncast.store.ledger.ledger import Ledger
 
 PACKAGES: tuple[str, ...] = (
     "horizoncast", "numpy", "scipy", "pandas", "pyarrow", "statsmodels", "arch", "scikit-learn",
     "pydantic", "pydantic-settings", "pebble", "holidays", "currencyconverter", "matplotlib",
 )  # fmt: skip
 OPTIONAL = ("torch", "chronos-forecasting")
+SKEW = timedelta(minutes=5)
+"""Clocks of two machines that are kept right differ by less."""
 
-MIN_DISK_MB = 500
-MIN_MEMORY_MB = 1000
-STALE_S = 86_400.0
-"""Leftovers older than a day belong to no run that is alive."""
-
-
-class Level(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
+Look = Callable[[Settings], Iterator[Finding]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing looked at.
+def examine(places: Places, environ: Mapping[str, str], now: datetime | None = None) -> list[Finding]:
+    """Look at everything a run needs; never raises for what it finds.
 
     Parameters
     ----------
-    check
-        What was looked at.
-    level
-        Ok, worth knowing, or in the way of a run.
-    text
-        What was found.
-    action
-        What to do; empty when nothing is.
+    environ
+        Variables that settings and secrets may be in.
+    now
+        What the clock says; the system's by default.
     """
-
-    check: str
-    level: Level
-    text: str
-    action: str = ""
-
-
-def examine(places: Places, environ: Mapping[str, str]) -> list[Finding]:
-    """Look at everything a run needs; never raises for what it finds."""
-    findings = [*python_and_packages(), *members(), *machine(), *clock()]
-    settings = {}
-    for service in places.services():
-        found, loaded = configuration(service, places, environ)
-        findings.append(found)
-        if loaded is not None:
-            settings[service] = loaded
-    if not places.services():
-        text = f"no services/NAME/service.toml below {places.root}"
-        findings.append(_fail("services", text, "add one, or remove the services folder"))
-    findings += _once(settings.values(), folders)
-    findings += _once(settings.values(), leftovers)
-    findings += _once(settings.values(), ledger)
-    return [*findings, *_once(settings.values(), target)]
+    moment, cores = now or datetime.now(tz=UTC), len(os.sched_getaffinity(0))
+    findings = [*python_and_packages(), *members(), *doctor_machine.machine(), *clock(moment)]
+    found, settings = services(places, environ)
+    looks: tuple[Look, ...] = (
+        lambda s: doctor_settings.states(s, cores),
+        lambda s: doctor_settings.schedule(s, moment),
+        lambda s: doctor_settings.secrets(s, environ),
+        lambda s: doctor_settings.channels(s, environ),
+        doctor_settings.folders_apart,
+        doctor_machine.folders,
+        doctor_machine.file_system,
+        doctor_machine.leftovers,
+        doctor_machine.locks,
+        lambda s: ledger(s, moment),
+        lambda s: overdue(s, environ, moment),
+        lambda s: target(s, moment),
+    )
+    findings += [*found, *doctor_settings.sharing(settings), *doctor_machine.triggers()]
+    return [*findings, *(finding for look in looks for finding in _once(settings, look))]
 
 
 def worst(findings: list[Finding]) -> Level:
@@ -94,61 +83,58 @@ def python_and_packages() -> Iterator[Finding]:
     """Version of Python and of every package that numbers depend on."""
     version = platform.python_version()
     fits = sys.version_info >= (3, 11)
-    yield _ok("python", version) if fits else _fail("python", version, "install Python 3.11 or later")
+    yield ok("python", version) if fits else fail("python", version, "install Python 3.11 or later")
     found = {name: _version(name) for name in PACKAGES}
     missing = [name for name, text in found.items() if text is None]
     if missing:
-        yield _fail("packages", f"not installed: {', '.join(missing)}", "pip install horizoncast again")
-    yield _ok("packages", ", ".join(f"{name} {text}" for name, text in found.items() if text is not None))
+        yield fail("packages", f"not installed: {', '.join(missing)}", "pip install horizoncast again")
+    yield ok("packages", ", ".join(f"{name} {text}" for name, text in found.items() if text is not None))
     neural = {name: _version(name) for name in OPTIONAL}
     words = ", ".join(f"{name} {text or 'not installed'}" for name, text in neural.items())
-    yield _ok("optional packages", words)
+    yield ok("optional packages", words)
 
 
 def members() -> Iterator[Finding]:
-    """Which members can run."""
-    for name in MEMBERS:
-        try:
-            member_class(name)
-        except NotInstalledError as error:
-            yield _warn(f"member {name}", str(error), error.action or "")
-        else:
-            yield _ok(f"member {name}", "can run")
-    yield _ok("members to come", f"{', '.join(PLANNED)}: not part of this release")
+    """Which members could run; whether one that is asked for can is told service by service."""
+    absent = [name for name in MEMBERS if not _can_run(name)]
+    yield ok("members", f"can run: {', '.join(name for name in MEMBERS if name not in absent)}")
+    if absent:
+        yield ok("members", f"not installed: {', '.join(absent)} (pip install 'horizoncast[neural]')")
+    yield ok("members to come", f"{', '.join(PLANNED)}: not part of this release")
 
 
-def machine() -> Iterator[Finding]:
-    """Memory as the container limits it, processors, threads."""
-    limit, free = memory_limit() // MIB, memory_available() // MIB
-    text = f"{limit} MiB may be used in all, {free} MiB are free now"
-    if free < MIN_MEMORY_MB:
-        yield _warn("memory", text, "stop other programs, or raise the container's limit")
+def clock(now: datetime) -> Iterator[Finding]:
+    """The time zone database, and a clock that cannot be right."""
+    zones = zoneinfo.available_timezones()
+    if "America/Santiago" not in zones:
+        yield fail("time zones", "the time zone database is missing", "pip install tzdata")
     else:
-        yield _ok("memory", text)
-    cores = len(os.sched_getaffinity(0))
-    threads = {key: os.environ[key] for key in THREAD_VARIABLES if key in os.environ}
-    words = ", ".join(f"{key}={value}" for key, value in threads.items()) or "one per member (default)"
-    several = any(value.isdigit() and int(value) > 1 for value in threads.values())
-    text = f"{cores} processors; threads: {words}"
-    if several:
-        action = "unset them: on a busy two-core machine two threads ran fifty times slower than one"
-        yield _warn("threads", text, action)
+        places = ", ".join(zoneinfo.TZPATH) or "none: tzdata package"
+        yield ok("time zones", f"{len(zones)} zones, TZPATH {places}")
+    installed = _installed()
+    if now < installed - SKEW:
+        text = f"it says {now:%Y-%m-%d %H:%M}, before this program was installed ({installed:%Y-%m-%d %H:%M})"
+        yield fail("clock", text, "set it: what is due, and what is a future value, is judged by it")
     else:
-        yield _ok("threads", text)
+        yield ok("clock", f"{now:%Y-%m-%d %H:%M} UTC")
 
 
-def clock() -> Iterator[Finding]:
-    """The time zone database, and a clock that is not obviously wrong."""
-    if "America/Santiago" not in zoneinfo.available_timezones():
-        yield _fail("time zones", "the time zone database is missing", "pip install tzdata")
-    else:
-        count = len(zoneinfo.available_timezones())
-        yield _ok(
-            "time zones", f"{count} zones, TZPATH {', '.join(zoneinfo.TZPATH) or 'none: tzdata package'}"
-        )
-    year = datetime.now().astimezone().year
-    if year < 2025:
-        yield _fail("clock", f"the clock says {year}", "set the clock: dates after it are refused as future")
+def services(places: Places, environ: Mapping[str, str]) -> tuple[list[Finding], list[Settings]]:
+    """Settings of every service that can be read, and folders that are no service."""
+    findings, settings = [], []
+    for service in places.services():
+        found, loaded = configuration(service, places, environ)
+        findings.append(found)
+        settings += [] if loaded is None else [loaded]
+    if not places.services():
+        text = f"no services/NAME/service.toml below {places.root}"
+        findings.append(fail("services", text, "add one, or remove the services folder"))
+    folders = sorted(path for path in (places.root / "services").glob("*") if path.is_dir())
+    for folder in folders:
+        if not (folder / "service.toml").is_file():
+            text = f"{places.short(folder)} holds no service.toml: it is no service and never runs"
+            findings.append(warn("services", text, "add service.toml, or remove the folder"))
+    return findings, settings
 
 
 def configuration(
@@ -161,104 +147,117 @@ def configuration(
         )
         settings.engine_config()
     except HorizoncastError as error:
-        return _fail(f"settings of {service}", str(error), "correct the setting named"), None
+        return fail(f"settings of {service}", str(error), "correct the setting named"), None
     on = ", ".join(f"{n} {m.state}" for n, m in settings.members.items() if m.state is not MemberState.OFF)
     if settings.notes():
-        return _warn(f"settings of {service}", "; ".join(settings.notes()), "switch it off"), settings
-    return _ok(f"settings of {service}", f"{settings.horizon}: {on}"), settings
+        return warn(f"settings of {service}", "; ".join(settings.notes()), "switch it off"), settings
+    return ok(f"settings of {service}", f"{settings.horizon}: {on}"), settings
 
 
-def folders(settings: Settings) -> Iterator[Finding]:
-    """Whether output and cache can be written, and have room."""
-    for what, folder in (("output folder", settings.output_folder), ("cache folder", settings.cache_folder)):
-        home = _existing(folder)
-        try:
-            with tempfile.TemporaryFile(dir=home):
-                free = shutil.disk_usage(home).free // MIB
-        except OSError as error:
-            words = error.strerror or str(error)
-            yield _fail(what, f"{folder}: {words}", "give write permission, or set another folder")
-            continue
-        text = f"{folder}: writable, {free} MiB free"
-        yield _ok(what, text) if free >= MIN_DISK_MB else _warn(what, text, "make room on the disk")
-
-
-def leftovers(settings: Settings) -> Iterator[Finding]:
-    """Staging folders and half-written files that no living run owns."""
-    places = [*(settings.output_folder / STAGING).glob("*"), *settings.cache_folder.rglob(".*.part")]
-    old = [path for path in places if time.time() - _changed(path) > STALE_S]
-    if old:
-        text = f"{len(old)} left by interrupted runs, the first {old[0]}"
-        yield _warn("leftovers", text, "the next run sweeps staging folders; remove .part files by hand")
-    else:
-        yield _ok("leftovers", "none")
-
-
-def ledger(settings: Settings) -> Iterator[Finding]:
+def ledger(settings: Settings, now: datetime) -> Iterator[Finding]:
     """Whether the ledger can be read and holds, and what waits in its outbox; makes none."""
     from horizoncast.service.ledgers import has_ledger, open_ledger
     from horizoncast.store.ledger.invariants import check_invariants
 
     if not has_ledger(settings):
-        yield _ok("ledger", "none yet: the first run makes it")
+        yield ok("ledger", "none yet: the first run makes it")
         return
-    root = settings.output_folder
     try:
         found = open_ledger(settings)
-        broken = check_invariants(found, root, deep=False)
+        broken = check_invariants(found, settings.output_folder, deep=False)
         waiting = [row for row in found.outbox.all() if row.sent is None and row.problem]
-        runs = len(found.runs.all())
+        runs = found.runs.all()
+        peaks = _peaks(found, settings)
     except HorizoncastError as error:
-        yield _fail("ledger", str(error), "restore a backup, see docs/operations.md")
+        yield fail("ledger", str(error), "see docs/operations.md, When something broke")
         return
     hard = [b for b in broken if not b.derived]
     if hard:
         text = f"{found.name}: {len(hard)} invariants broken, the first: {hard[0].text}"
-        yield _fail("ledger", text, "see `horizoncast ledger check`")
+        yield fail("ledger", text, "see `horizoncast ledger check`")
     elif broken:
-        yield _warn("ledger", f"{found.name}: {broken[0].text}", "the next run mends it")
+        yield warn("ledger", f"{found.name}: {broken[0].text}", "the next run mends it")
     else:
-        yield _ok("ledger", f"{found.name}: {runs} runs, all invariants hold")
+        yield ok("ledger", f"{found.name}: {len(runs)} runs, all invariants hold")
     if waiting:
         text = f"{len(waiting)} messages did not arrive, the last: {waiting[-1].problem}"
-        yield _warn("messages", text, "correct [notify]; the next run tries again")
+        yield warn("messages", text, "correct [notify]; the next run tries again")
+    newest = max((datetime.fromisoformat(run.committed) for run in runs), default=now)
+    if newest > now + SKEW:
+        text = (
+            f"it says {now:%Y-%m-%d %H:%M} UTC, and the ledger holds a run committed {newest:%Y-%m-%d %H:%M}"
+        )
+        yield fail("clock", text, "set it: it is behind, or was ahead when that run was made")
+    yield from _too_big(settings, peaks)
 
 
-def target(settings: Settings) -> Iterator[Finding]:
+def _peaks(found: Ledger, settings: Settings) -> dict[str, float]:
+    from horizoncast.data.target_file import read_target
+    from horizoncast.service.admitting import measured_peaks
+
+    if not settings.target_path.is_file():
+        return {}
+    return measured_peaks(found, settings.service, read_target(settings.target_path).name)
+
+
+def _too_big(settings: Settings, peaks: Mapping[str, float]) -> Iterator[Finding]:
+    """Members whose measured peak can never be admitted under the limit."""
+    room = memory_limit() / MIB - RESERVE_MB
+    for member, peak in peaks.items():
+        if peak > room and settings.members[member].state is not MemberState.OFF:
+            text = f"{member} took {peak:.0f} MiB in its last runs, {room:.0f} MiB can ever be free for it"
+            yield fail(f"members of {settings.service}", text, "raise the limit, or switch it off")
+
+
+def overdue(settings: Settings, environ: Mapping[str, str], now: datetime) -> Iterator[Finding]:
+    """Whether anything calls `tick`, told by what came of it."""
+    from horizoncast.service.light import read_light
+    from horizoncast.service.status import Health, statuses
+
+    (found,) = statuses([read_light(settings.service, settings.places, environ=environ)], now)
+    if found.health is Health.MISSED:
+        text = f"due {found.due}, and not published: {found.reason}"
+        action = "see whether tick is called: crontab -l, systemctl list-timers; then `horizoncast tick`"
+        yield warn(f"trigger of {settings.service}", text, action)
+
+
+def target(settings: Settings, now: datetime) -> Iterator[Finding]:
     """Whether the target can be read, and what its checks find."""
     from horizoncast.data.load import check_target
     from horizoncast.data.target_file import read_target
 
     name = f"target {settings.target}"
     try:
-        report = check_target(read_target(settings.target_path), store=settings.store_folder)
+        clock_says = np.datetime64(int(now.timestamp()), "s")
+        report = check_target(read_target(settings.target_path), now=clock_says, store=settings.store_folder)
     except HorizoncastError as error:
-        yield _fail(name, str(error), "see `horizoncast data check`")
+        yield fail(name, str(error), "see `horizoncast data check`")
         return
     text = f"{report.observed} sessions from {report.place}, {report.stale} sessions old"
     if report.errors:
-        yield _fail(name, f"{text}; {report.errors[0].message}", "see `horizoncast data check`")
+        yield fail(name, f"{text}; {report.errors[0].message}", "see `horizoncast data check`")
     elif report.warnings:
-        yield _warn(name, f"{text}; {report.warnings[0].message}", "see `horizoncast data check`")
+        yield warn(name, f"{text}; {report.warnings[0].message}", "see `horizoncast data check`")
     else:
-        yield _ok(name, text)
+        yield ok(name, text)
 
 
-def _once(settings: Iterable[Settings], look: Callable[[Settings], Iterator[Finding]]) -> list[Finding]:
+def _installed() -> datetime:
+    """When this file was written: no honest clock says less."""
+    return datetime.fromtimestamp(Path(__file__).stat().st_mtime, tz=UTC)
+
+
+def _once(settings: Iterable[Settings], look: Look) -> list[Finding]:
     """Findings over all services, those that are the same only once."""
     return list(dict.fromkeys(f for one in settings for f in look(one)))
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _changed(path: Path) -> float:
+def _can_run(name: str) -> bool:
     try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # a run that ended in between took it away
-        return time.time()
+        member_class(name)
+    except NotInstalledError:
+        return False
+    return True
 
 
 def _version(name: str) -> str | None:
@@ -266,15 +265,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _ok(check: str, text: str) -> Finding:
-    return Finding(check=check, level=Level.OK, text=text)
-
-
-def _warn(check: str, text: str, action: str) -> Finding:
-    return Finding(check=check, level=Level.WARN, text=text, action=action)
-
-
-def _fail(check: str, text: str, action: str) -> Finding:
-    return Finding(check=check, level=Level.FAIL, text=text, action=action)

@@ -46,7 +46,7 @@ from horizoncast.store.ledger.rows import LedgerEvent, RunRow
 from horizoncast.store.log_records import event_record
 from horizoncast.store.metrics_log import MetricsLog
 from horizoncast.store.plain import date_text, time_text
-from horizoncast.store.records import EventRecord, RunRecord
+from horizoncast.store.records import EventRecord, Origin, RunRecord
 from horizoncast.validation.backtest import Progress
 from horizoncast.validation.splitter import CutoffPlan
 
@@ -105,6 +105,7 @@ def run_service(
     tell: Tell | None = None,
     time_source: Clock | None = None,
     reprocess: bool = True,
+    due: datetime | None = None,
 ) -> RunOutcome:
     """Forecast a service's target and publish the result: files, ledger, log, messages.
 
@@ -123,6 +124,8 @@ def run_service(
     reprocess
         Make another revision when the as-of is published already, as a person who starts a run
         expects; a schedule does not.
+    due
+        The due moment it is made for; on record.
 
     Raises
     ------
@@ -140,6 +143,7 @@ def run_service(
         tell=tell or _silent,
         time_source=time_source,
         reprocess=reprocess,
+        due=due,
     )
     try:
         return _run(settings, target, asked)
@@ -160,6 +164,12 @@ class _Asked:
     tell: Tell
     time_source: Clock | None
     reprocess: bool
+    due: datetime | None
+
+    @property
+    def origin(self) -> Origin:
+        """A date that was named hides what is known by now: hindsight, whatever it changes."""
+        return Origin.LIVE if self.as_of is None else Origin.BACKFILL
 
 
 def preview(settings: Settings, *, as_of: np.datetime64 | None = None) -> Preview:
@@ -202,6 +212,8 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         settings=settings.recorded(),
         timings={"read": read_s, "waited": given.waited_s},
         since=since,
+        origin=asked.origin,
+        due=asked.due,
     )
     events += [*untold, *given.events(), *_events(settings, loaded.report), *learnt, *mending_events(mended)]
     record = replace(record, events=(*record.events, *events), duration_s=time.monotonic() - clock)
@@ -216,9 +228,6 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         reprocess=asked.reprocess,
         language=settings.review.language,
     )
-    problems = (*done.problems, *_afterwards(settings, ledger))
-    for problem in problems:
-        tell(f"{settings.service}: not done yet: {problem}")
     return RunOutcome(
         settings=settings,
         target=target,
@@ -228,7 +237,7 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         folder=done.folder,
         metrics=root / METRICS,
         run=done.run,
-        problems=problems,
+        problems=(*done.problems, *_afterwards(settings, ledger)),
     )
 
 

@@ -24,7 +24,7 @@ from horizoncast.store.ledger.live import OpenLead
 from horizoncast.store.ledger.outcomes import OutcomeBook
 from horizoncast.store.ledger.rows import ENSEMBLE, ForecastRows, MemberRow, RunRow, ScoreRow
 from horizoncast.store.plain import date_text, time_text
-from horizoncast.store.records import EventRecord
+from horizoncast.store.records import EventRecord, Origin
 from horizoncast.validation.adaptive import MIN_MATURED, adaptive_factor, rate_for
 from horizoncast.validation.calibration import standardised_misses
 from horizoncast.validation.live import LeadScores, LiveTable, score_leads
@@ -58,7 +58,7 @@ def score_live(ledger: Ledger, service: str, series: Series, *, now: datetime | 
     """Score every published lead whose date has an observed value, and those whose value has changed.
 
     A second call with the same data adds nothing. A changed value makes another revision of the score:
-    both are kept.
+    both are kept. Values that have disappeared are told when they are others than were told last.
 
     Parameters
     ----------
@@ -81,14 +81,17 @@ def score_live(ledger: Ledger, service: str, series: Series, *, now: datetime | 
         for row in _scores(series, ledger.scores.leads_on(service, series.name, date), at, places)
     ]
     ledger.scores.add([*new, *again])
-    return ScoringReport(scored=len(new), revised=len(again), events=_events(changed, gone, len(again)))
+    events = _events(changed, gone, len(again))
+    told = [e.message for e in ledger.events.all(service=service, code=WITHDRAWN) if e.series == series.name]
+    fresh = tuple(e for e in events if e.code != WITHDRAWN or told[-1:] != [e.message])
+    return ScoringReport(scored=len(new), revised=len(again), events=fresh)
 
 
 def live_tables(ledger: Ledger, service: str, series: str, calendar: Calendar) -> dict[str, LiveTable]:
     """Live scores per subject, each beside the naive of the same cutoff; empty without a live run.
 
     A lead is live when its run was committed before the lead's session ended: a forecast made in
-    hindsight (a backfill, a reprocessed run) is no track record. Of several runs of one as-of the
+    hindsight (a backfill, or reprocessed later) is no track record. Of several runs of one as-of the
     newest counts, lead by lead. Only runs of the newest run's horizon are compared.
     """
     runs = _live_runs(ledger, service, series, calendar)
@@ -164,7 +167,8 @@ def _live_runs(ledger: Ledger, service: str, series: str, calendar: Calendar) ->
     """Runs with a live lead, of the newest run's horizon, by as-of and revision."""
     runs = ledger.runs.all(service=service, series=series)
     horizon = runs[-1].horizon if runs else 0
-    found = [_LiveRun(run=run, first=_first_live(run, calendar)) for run in runs if run.horizon == horizon]
+    counted = [run for run in runs if run.horizon == horizon and run.origin is not Origin.BACKFILL]
+    found = [_LiveRun(run=run, first=_first_live(run, calendar)) for run in counted]
     return [item for item in found if item.first <= horizon]
 
 

@@ -127,7 +127,7 @@ def _status(settings: LightSettings, now: datetime, record: OnRecord | None) -> 
         committed=head.committed if head else "",
         expected=as_of_text(target, slot),
         due=f"{slot.due.local:%a %Y-%m-%d %H:%M}",
-        reason="; ".join(text for text in (reason, waiting) if text),
+        reason="; ".join(text for text in (reason, _hindsight(head), waiting) if text),
     )
 
 
@@ -166,6 +166,10 @@ def _health(
     return (Health.BLOCKED if head.status == "blocked" else Health.DEGRADED), "; ".join(head.reasons)
 
 
+def _hindsight(head: Head | None) -> str:
+    return "made up for later, by a backfill" if head is not None and head.origin == "backfill" else ""
+
+
 def _failed(failed: FailedRun) -> tuple[Health, str]:
     health = Health.BLOCKED if failed.code in _REFUSED else Health.MISSED
     return health, f"{failed.code} at {failed.at[:16]}: {failed.message}"
@@ -202,6 +206,7 @@ def _read(settings: LightSettings, since: str) -> tuple[Sequence[Head], Sequence
             status=run.status,
             reasons=run.reasons,
             committed=run.committed,
+            origin=run.origin.value,
         )
         for run in ledger.runs.heads()
     ]

@@ -222,7 +222,8 @@ class _Work:
 def run_arguments(run: DueRun, passed: Sequence[str]) -> list[str]:
     """Arguments of the command that makes a run."""
     as_of = [] if run.as_of is None else ["--as-of", run.as_of]
-    return ["run", run.settings.service, "--once", "--quiet", *as_of, *passed]
+    due = run.slot.due.moment.astimezone(UTC).isoformat()
+    return ["run", run.settings.service, "--once", "--quiet", "--due", due, *as_of, *passed]
 
 
 def record(settings: LightSettings, series: str, at: datetime, error: HorizoncastError) -> None:

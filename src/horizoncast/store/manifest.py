@@ -13,12 +13,13 @@ from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.metrics import Score
 from horizoncast.policy.states import MemberState
 from horizoncast.resources import Usage
-from horizoncast.store.plain import json_file, parse_json
+from horizoncast.store.plain import json_file, parse_json, time_text
 from horizoncast.store.records import (
     ChangeRecord,
     DecisionRecord,
     EventRecord,
     MemberRecord,
+    Origin,
     Provenance,
     RunRecord,
     SinceBefore,
@@ -89,6 +90,8 @@ def manifest_json(record: RunRecord, digests: Mapping[str, str]) -> bytes:
             "cutoff": forecast.cutoff,
             "started": record.started,
             "duration_s": record.duration_s,
+            "origin": record.origin,
+            "due": None if record.due is None else time_text(record.due),
             "timings": record.timings,
             "members": members,
             "events": record.events,
@@ -151,6 +154,8 @@ def assemble(parts: Parts) -> RunRecord:
         timings=dict(manifest["timings"]),
         since=_since(manifest.get("since")),  # runs of before it was recorded lack both
         uncertainty=tuple(UncertaintyRecord(**row) for row in manifest.get("uncertainty", ())),
+        origin=Origin(manifest.get("origin", Origin.LIVE)),  # manifests of 2026 and before have neither
+        due=None if manifest.get("due") is None else datetime.fromisoformat(manifest["due"]),
     )
 
 

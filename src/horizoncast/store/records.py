@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -246,6 +247,18 @@ class Provenance:
     git_commit: str | None
 
 
+class Origin(StrEnum):
+    """What a run was made for.
+
+    ``live``: from all data there were, at its moment; ``backfill``: as of a past date, in hindsight;
+    ``reprocess``: another revision of an as-of that was published already.
+    """
+
+    LIVE = "live"
+    BACKFILL = "backfill"
+    REPROCESS = "reprocess"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunRecord:
     """A run: everything its folder and its log records are written from.
@@ -270,6 +283,9 @@ class RunRecord:
         What changed since the run before; None where there is none to compare with.
     uncertainty
         Parts of the uncertainty, per lead of the lead grid.
+    origin, due
+        Live or backfill (the ledger alone knows of other revisions), and the due moment it was made for;
+        None when a person asked for it.
     """
 
     run_id: str
@@ -292,6 +308,8 @@ class RunRecord:
     timings: Mapping[str, float] = field(default_factory=dict)
     since: SinceBefore | None = None
     uncertainty: tuple[UncertaintyRecord, ...] = ()
+    origin: Origin = Origin.LIVE
+    due: datetime | None = None
 
     @property
     def version(self) -> str:

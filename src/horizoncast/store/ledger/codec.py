@@ -14,6 +14,7 @@ from horizoncast.errors import StoreError
 from horizoncast.store.ledger.rows import Floats
 from horizoncast.store.names import encodable
 from horizoncast.store.plain import canonical, parse_json
+from horizoncast.store.records import Origin
 
 _JSON = frozenset({"levels", "reasons", "flags", "decision", "problems", "last_rows", "evidence", "payload"})
 _TUPLES = frozenset({"levels", "reasons", "flags", "problems"})
@@ -86,6 +87,8 @@ def from_row(kind: type[Row], row: RowMapping) -> Row:
                 value = tuple((str(date), float(number)) for date, number in value)
             elif field.name in _BOOLS and value is not None:
                 value = bool(value)
+            elif field.name == "origin":
+                value = Origin(value)
             out[field.name] = value
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"the ledger holds a damaged {kind.__name__}", value=error) from error

@@ -137,6 +137,8 @@ def _run(record: RunRecord, folder: Path, root: Path, *, imported: bool) -> RunR
         imported=imported,
         derived=None,
         pruned=None,
+        origin=record.origin,
+        due=None if record.due is None else time_text(record.due),
     )
 
 

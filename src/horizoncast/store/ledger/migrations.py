@@ -64,8 +64,16 @@ _REVIEW = (
     "ALTER TABLE scores ADD COLUMN told TEXT",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _LIVE, _OUTBOX, _REVIEW)
-"""Statements of version 1, 2, ...: runs; live scores and rollout; outbox; what a review needs."""
+_ORIGIN = (
+    "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT 'live'",
+    "ALTER TABLE runs ADD COLUMN due TEXT",
+    "UPDATE runs SET origin = 'reprocess' WHERE revision > 1",
+)
+"""A backfill of before is not told apart: its scores are left out by the moment of its commit, as ever."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _LIVE, _OUTBOX, _REVIEW, _ORIGIN)
+"""Statements of version 1, 2, ...: runs; live scores and rollout; outbox; what a review needs; what a run
+was made for."""
 
 NEWEST = len(MIGRATIONS)
 

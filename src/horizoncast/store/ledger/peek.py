@@ -43,9 +43,11 @@ def published(file: Path, *, timeout_s: float = 30.0) -> tuple[Published, ...]:
     return tuple(Published(**dict(zip(names, row, strict=True))) for row in rows)
 
 
-_HEADS = """SELECT service, series, as_of, status, reasons, committed FROM runs AS r
+_HEADS = """SELECT service, series, as_of, status, reasons, committed, {origin} FROM runs AS r
 WHERE NOT EXISTS (SELECT 1 FROM runs AS o WHERE o.service = r.service AND o.series = r.series
 AND (o.as_of > r.as_of OR (o.as_of = r.as_of AND o.revision > r.revision)))"""
+_HAS_ORIGIN = "SELECT 1 FROM pragma_table_info('runs') WHERE name = 'origin'"
+"""A ledger of an older version has none until a run opens it."""
 _FAILURES = """SELECT at, service, series, code, message FROM events
 WHERE severity = 'error' AND at >= ? ORDER BY at, id"""
 
@@ -60,6 +62,7 @@ class Head:
     status: str
     reasons: tuple[str, ...]
     committed: str
+    origin: str = "live"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +84,12 @@ def heads(file: Path, *, timeout_s: float = 30.0) -> tuple[Head, ...]:
     StoreError
         When the file cannot be read.
     """
-    found = _rows(file, _HEADS, (), timeout_s)
+    told = bool(_rows(file, _HAS_ORIGIN, (), timeout_s))
+    found = _rows(file, _HEADS.format(origin="origin" if told else "'live'"), (), timeout_s)
     return tuple(
         Head(
             service=row[0], series=row[1], as_of=row[2], status=row[3],
-            reasons=tuple(json.loads(row[4])), committed=row[5],
+            reasons=tuple(json.loads(row[4])), committed=row[5], origin=row[6],
         )
         for row in found
     )  # fmt: skip

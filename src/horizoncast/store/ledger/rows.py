@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.store.plain import Json
+from horizoncast.store.records import Origin
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,6 +67,8 @@ class RunRow:
         Written before the ledger.
     derived, pruned
         When latest.json and the log were brought up to date; when its folder was deleted.
+    origin, due
+        See `Origin`; the due moment it was made for, None for a run that a person asked for.
     """
 
     run_id: str
@@ -94,6 +97,8 @@ class RunRow:
     imported: bool
     derived: str | None
     pruned: str | None
+    origin: Origin = Origin.LIVE
+    due: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from horizoncast.store.ledger.rows import (
 from horizoncast.store.ledger.schema import DOCUMENTS, EVENTS, FORECASTS, MEMBERS, RUNS, SNAPSHOTS
 from horizoncast.store.plain import canonical, time_text
 from horizoncast.store.points import reach
+from horizoncast.store.records import Origin
 
 
 class RunBook:
@@ -53,10 +54,12 @@ class RunBook:
             When it could not be committed.
         """
         with self._database.writing() as connection:
+            revision = _next_revision(connection, entry.run, reprocess=reprocess)
             run = replace(
                 entry.run,
-                revision=_next_revision(connection, entry.run, reprocess=reprocess),
+                revision=revision,
                 committed=_now(),
+                origin=entry.run.origin if revision == 1 else Origin.REPROCESS,
             )
             _keep_snapshot(connection, entry.snapshot)
             connection.execute(insert(RUNS), to_row(run))

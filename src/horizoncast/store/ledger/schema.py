@@ -77,10 +77,13 @@ RUNS = Table(
     Column("imported", Integer, nullable=False),
     Column("derived", Text),
     Column("pruned", Text),
+    Column("origin", Text, nullable=False, server_default="live"),
+    Column("due", Text),
     UniqueConstraint("service", "series", "as_of", "revision", name="one_revision"),
 )
 """`derived`: when latest.json and metrics.jsonl were brought up to date with it; `pruned`: when its
-folder was deleted; `folder`: below the root of results; lists and `decision` as JSON."""
+folder was deleted; `folder`: below the root of results; `origin`: live, backfill or reprocess; `due`: the
+due moment it was made for; lists and `decision` as JSON."""
 
 MEMBERS = Table(
     "members",
