@@ -130,7 +130,7 @@ class TrainingSettings:
     patience: int = 4
     min_gain: float = 0.005
     significance: float = 0.05
-    checkpoint_every: int = 25
+    checkpoint_every: int = 50
     seed: int = 20260101
     device: str = "auto"
 
