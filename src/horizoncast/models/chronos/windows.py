@@ -99,7 +99,8 @@ def split_windows(
     Parameters
     ----------
     values
-        (n,) per series, in its scale; all of it counts as seen.
+        (n,) per series, in its scale; all of it counts as seen. A context that never moves makes no
+        window: Chronos would divide by nothing.
     context, steps
         T and H.
     observed
@@ -162,13 +163,14 @@ def _cut(
     known = np.where(observed, values, np.nan)
     contexts = padded[ends[:, None] + 1 + np.arange(context)]
     targets = known[ends[:, None] + 1 + np.arange(steps)]
-    some = np.isfinite(targets).any(axis=1)
-    return Windows(
-        contexts=contexts[some].astype(np.float32),
-        targets=targets[some].astype(np.float32),
-        series=np.full(int(some.sum()), series, dtype=np.int64),
-        ends=ends[some],
+    windows = Windows(
+        contexts=contexts.astype(np.float32),
+        targets=targets.astype(np.float32),
+        series=np.full(len(ends), series, dtype=np.int64),
+        ends=ends,
     )
+    usable = np.isfinite(targets).any(axis=1) & np.isfinite(context_spread(windows.contexts))
+    return windows.pick(np.flatnonzero(usable))
 
 
 def _joined(parts: Sequence[Windows]) -> Windows:
