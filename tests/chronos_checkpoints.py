@@ -120,3 +120,40 @@ def make_chronos2(
 ) -> ModelManifest:
     """A model folder with a small random Chronos-2."""
     return save_network(chronos2_network(**shape), folder, name=name, trained_until=trained_until)
+
+
+def repeater(*, period: int = 7, patch: int = 8, context: int = 64, steps: int = 16, spread: float = 0.95):
+    """A Bolt whose weights are set by hand to repeat the last `period` values, with honest intervals.
+
+    A large constant in the residual stream makes each RMS norm all but the identity. The embedding
+    carries a patch's values; the encoder's position bias marks the patch before the [REG] token; the
+    decoder attends to the mark and hands the values to the output layer, which copies the right one
+    to each step and adds normal quantiles times ``spread sqrt(1 + floor((h - 1) / period))``.
+    """
+    import torch
+    from scipy.special import ndtri
+
+    large, mark, width = 256.0, 8.0, 16
+    network = bolt_network(context=context, steps=steps, patch=patch, d_model=width)
+    constant, marker, flag = patch, patch + 1, patch + 2
+    levels = torch.tensor(ndtri(network.chronos_config.quantiles), dtype=torch.float32)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(large / width**0.5 if "layer_norm" in name else 0.0)
+        network.shared.weight[:, constant] = large
+        network.shared.weight[1, marker] = mark
+        network.input_patch_embedding.residual_layer.weight[:patch, :patch] = torch.eye(patch)
+        network.input_patch_embedding.residual_layer.bias[constant] = large
+        look = network.encoder.block[0].layer[0].SelfAttention
+        look.relative_attention_bias.weight[look.relative_attention_num_buckets // 2 + 1, 0] = 60.0
+        look.v.weight[0, marker], look.o.weight[flag, 0] = 1.0, 1.0
+        read = network.decoder.block[0].layer[1].EncDecAttention
+        read.q.weight[0, constant] = 20.0 / large
+        read.k.weight[0, flag], read.k.weight[0, marker] = 1.0, -1.0
+        read.v.weight[:patch, :patch], read.o.weight[:patch, :patch] = torch.eye(patch), torch.eye(patch)
+        out = network.output_patch_embedding.residual_layer
+        for step in range(steps):
+            out.weight.view(len(levels), steps, width)[:, step, patch - period + step % period] = 1.0
+            size = spread * (1 + step // period) ** 0.5
+            out.bias.view(len(levels), steps)[:, step] = size * levels
+    return network

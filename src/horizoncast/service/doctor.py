@@ -17,7 +17,8 @@ from importlib import metadata
 from pathlib import Path
 
 from horizoncast.errors import HorizoncastError, NotInstalledError
-from horizoncast.models.registry import MEMBERS, PLANNED, member_class
+from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.registry import MEMBERS, member_class
 from horizoncast.policy.states import MemberState
 from horizoncast.resources import MIB, THREAD_VARIABLES, memory_available, memory_limit
 from horizoncast.service.folders import Places
@@ -81,6 +82,7 @@ def examine(places: Places, environ: Mapping[str, str]) -> list[Finding]:
     findings += _once(settings.values(), folders)
     findings += _once(settings.values(), leftovers)
     findings += _once(settings.values(), ledger)
+    findings += _once(settings.values(), chronos_model)
     return [*findings, *_once(settings.values(), target)]
 
 
@@ -114,7 +116,6 @@ def members() -> Iterator[Finding]:
             yield _warn(f"member {name}", str(error), error.action or "")
         else:
             yield _ok(f"member {name}", "can run")
-    yield _ok("members to come", f"{', '.join(PLANNED)}: not part of this release")
 
 
 def machine() -> Iterator[Finding]:
@@ -222,6 +223,24 @@ def ledger(settings: Settings) -> Iterator[Finding]:
     if waiting:
         text = f"{len(waiting)} messages did not arrive, the last: {waiting[-1].problem}"
         yield _warn("messages", text, "correct [notify]; the next run tries again")
+
+
+def chronos_model(settings: Settings) -> Iterator[Finding]:
+    """Which checkpoint the member `chronos` would run; its files are checked by `models verify`."""
+    from horizoncast.models.chronos.folder import read_manifest
+
+    setting = next(m for m in settings.engine_config().members if m.name == "chronos")
+    if not isinstance(setting.config, ChronosConfig):
+        return
+    try:
+        found = read_manifest(setting.config.folder())
+    except HorizoncastError as error:
+        if setting.state is MemberState.OFF:
+            yield _ok("chronos model", f"none, and the member is off ({error})")
+        else:
+            yield _warn("chronos model", str(error), "fetch one, or set ENABLE_CHRONOS=off")
+        return
+    yield _ok("chronos model", f"{found.name} at {found.revision[:12]}, {found.parameters:,} parameters")
 
 
 def target(settings: Settings) -> Iterator[Finding]:

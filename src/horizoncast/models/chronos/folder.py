@@ -30,6 +30,8 @@ ARCHITECTURES: dict[str, str] = {
     "Chronos2Model": CHRONOS2,
 }
 """Class of the network in config.json, and the class of model it is here."""
+PIPELINES: dict[str, str] = {BOLT: "ChronosBoltPipeline", CHRONOS2: "Chronos2Pipeline"}
+"""Pipeline that config.json has to name: without a name the library would take a T5 model's."""
 
 PICKLED = frozenset(
     {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".msgpack"}
@@ -216,6 +218,9 @@ def read_architecture(folder: Path) -> Architecture:
         kinds = [ARCHITECTURES[name] for name in names if name in ARCHITECTURES]
         if len(kinds) != 1:
             raise refused(folder, f"{CONFIG} names {', '.join(names) or 'no network'}")
+        pipeline = config.get("chronos_pipeline_class")
+        if pipeline != PIPELINES[kinds[0]]:
+            raise refused(folder, f"{CONFIG} names {names[0]} and the pipeline {pipeline}, which do not fit")
         own = config["chronos_config"]
         steps = _steps_of(kinds[0], own)
         levels = tuple(float(level) for level in own["quantiles"])
