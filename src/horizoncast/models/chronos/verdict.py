@@ -132,7 +132,16 @@ def _words(gain: float, p_value: float, blocks: int, min_gain: float, significan
     if blocks < LEAST_BLOCKS:
         return f"cannot be told from luck: {blocks} stretches of two horizons, {LEAST_BLOCKS} are needed"
     if p_value > significance:
-        return f"{100 * gain:.2f} % better, which may be luck: p {p_value:.3f}, allowed {significance:g}"
+        return f"{100 * gain:.2f} % better, which may be luck: {p_text(p_value)}, allowed {significance:g}"
     if gain < min_gain:
         return f"only {100 * gain:.2f} % better than the base, {100 * min_gain:g} % are asked for"
-    return f"{100 * gain:.2f} % better than the base on later windows, p {p_value:.3f}"
+    return f"{100 * gain:.2f} % better than the base on later windows, {p_text(p_value)}"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value as people write it.
+
+    >>> p_text(0.0004), p_text(0.031)
+    ('p < 0.001', 'p 0.031')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.3f}"
