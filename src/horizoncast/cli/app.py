@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from horizoncast.cli import record_app, service_app, standing
+from horizoncast.cli import models_app, record_app, service_app, standing
 from horizoncast.cli.arguments import (
     AsOf,
     Config,
@@ -334,6 +334,7 @@ def doctor(*, json: Json = False, root: Root = None, config: Config = None, env_
 service_app.add_to(app)
 record_app.add_to(app)
 standing.add_to(app)
+models_app.add_to(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -82,6 +82,14 @@ def read_all(models: Path | None) -> dict[Path, ModelManifest | StoreError]:
     return found
 
 
+def default_model(models: Path | None) -> Path | None:
+    """Folder of the model that runs unless a setting names one; None where there is none."""
+    try:
+        return _default(models)
+    except StoreError:
+        return None
+
+
 def _default(models: Path | None) -> Path:
     preferred = None if models is None else place_of(models, PREFERRED)
     if preferred is not None and (preferred / MANIFEST).is_file():
