@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -132,10 +132,10 @@ def models_verify(
         except StoreError as error:
             problems[str(place)] = str(error)
     if json:
-        _print([{"folder": place, "whole": not why, "problem": why} for place, why in problems.items()])
+        _print([{"folder": at, "whole": not why, "problem": why} for at, why in problems.items()])
     else:
-        for place, why in problems.items():
-            typer.echo(f"{place}: {why or 'whole'}")
+        for at, why in problems.items():
+            typer.echo(f"{at}: {why or 'whole'}")
         if not places:
             typer.echo(f"no model in {folder}")
     if any(problems.values()):
@@ -162,13 +162,11 @@ def _row(manifest: ModelManifest, default: bool) -> tuple[str, ...]:
     )
 
 
-def _values(place: Path, manifest: ModelManifest) -> dict[str, object]:
+def _values(place: Path, manifest: ModelManifest) -> dict[str, Any]:
     from dataclasses import asdict
 
-    until = manifest.trained_until
-    return (
-        {"folder": str(place)} | asdict(manifest) | {"trained_until": None if until is None else str(until)}
-    )
+    until = None if manifest.trained_until is None else str(manifest.trained_until)
+    return {"folder": str(place)} | asdict(manifest) | {"trained_until": until}
 
 
 def _text(value: object) -> str:

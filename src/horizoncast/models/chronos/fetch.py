@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -202,23 +201,14 @@ def _download(repo: str, offer: Offer, staging: Path, *, progress: bool) -> None
 
 def _patient(repo: str, ask: Callable[[], T]) -> T:
     """The answer to the first question, within seconds: looking up a name knows no time-out of its own."""
-    answers: list[T] = []
-    errors: list[Exception] = []
+    from pebble import concurrent
 
-    def work() -> None:
-        try:
-            answers.append(_guarded(repo, ask))
-        except Exception as error:  # noqa: BLE001 handed on to the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="ask-hub")
-    thread.start()
-    thread.join(PATIENCE_S)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise _unreachable(f"no answer within {PATIENCE_S:g} s")
-    return answers[0]
+    future = concurrent.thread(daemon=True)(partial(_guarded, repo, ask))()  # ends with this process
+    try:
+        found: T = future.result(timeout=PATIENCE_S)
+    except TimeoutError as error:
+        raise _unreachable(f"no answer within {PATIENCE_S:g} s") from error
+    return found
 
 
 def _guarded(repo: str, ask: Callable[[], T]) -> T:
