@@ -17,9 +17,22 @@ from horizoncast.models.chronos.pretrain.export import save_model  # noqa: E402
 from horizoncast.models.chronos.pretrain.network import LEVELS, STEPS, build, forward  # noqa: E402
 from horizoncast.models.chronos.pretrain.objective import losses, walk_quantiles  # noqa: E402
 from horizoncast.models.chronos.pretrain.synthetic import Synthesiser  # noqa: E402
-from horizoncast.models.chronos.pretrain.training import Recipe, Training, batch_of, pretrain  # noqa: E402
+from horizoncast.models.chronos.pretrain.training import (  # noqa: E402
+    FIRST,
+    Recipe,
+    Stage,
+    Training,
+    batch_of,
+    pretrain,
+)
 
-SMALL = Recipe(steps=4, batch=8, warmup=2, lengths=((48, 0.5), (96, 0.5)), half=False)
+LENGTHS = ((48, 0.5), (96, 0.5))
+SMALL = Recipe(
+    batch=8,
+    warmup=2,
+    half=False,
+    stages=tuple(Stage(until=end, pull=1.0, lengths=LENGTHS, kinds=FIRST.kinds) for end in (2, 4)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +74,7 @@ def test_missing_values_do_not_widen_the_start(start) -> None:
 @pytest.mark.parametrize("gaps", [False, True])
 def test_the_flat_forward_is_the_librarys(start, gaps: bool) -> None:
     source = Synthesiser("cpu", 5)
-    context = source.batch(6, 240, Recipe().kinds)
+    context = source.batch(6, 240, FIRST.kinds)
     if gaps:
         context = source.with_gaps(context)
         context[:, -24:] = torch.nan_to_num(context[:, -24:])
@@ -110,7 +123,7 @@ def _pinball(quantiles: torch.Tensor, truth: torch.Tensor) -> float:
     return float(torch.maximum(levels * error, (levels - 1) * error).mean())
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in Recipe().kinds])
+@pytest.mark.parametrize("kind", [kind for kind, _ in FIRST.kinds])
 def test_every_kind_of_series_is_finite_varied_and_reproducible(kind: str) -> None:
     first = Synthesiser("cpu", 3).batch(32, 200, ((kind, 1.0),))
     again = Synthesiser("cpu", 3).batch(32, 200, ((kind, 1.0),))
@@ -146,10 +159,10 @@ def test_the_distance_is_zero_at_the_start_and_grows_when_the_network_leaves_the
 
 
 def test_training_lowers_the_loss_on_seasons() -> None:
-    recipe = replace(
-        SMALL, steps=30, batch=24, rate=2e-3, lengths=((96, 1.0),), kinds=(("structured", 1.0),), pull=0.0
-    )
-    context, target = batch_of(replace(recipe, batch=128), 10_000, "cpu")
+    seasons = Stage(until=40, pull=0.0, lengths=((96, 1.0),), kinds=(("structured", 1.0),))
+    recipe = replace(SMALL, batch=32, warmup=20, stages=(seasons,))
+    held_back = replace(seasons, until=10_001)
+    context, target = batch_of(replace(recipe, batch=128, stages=(held_back,)), 10_000, "cpu")
     training = Training(recipe, Path("never-written"))
     with torch.no_grad():
         before, _ = losses(training.model, context, target, walks=1)
@@ -178,9 +191,22 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         Training(replace(SMALL, rate=5e-4), tmp_path)
 
 
+def test_the_rate_rises_stays_and_falls() -> None:
+    recipe = Recipe()
+    rates = [recipe.learning_rate(step) for step in (0, 99, 2_499, 5_000, 8_999)]
+    assert rates[0] < rates[1] == rates[2] == recipe.rate
+    assert rates[2] > rates[3] > rates[4]
+    assert rates[4] < 0.02 * recipe.rate
+
+
+def test_a_shortened_recipe_keeps_its_stages_in_proportion() -> None:
+    assert [stage.until for stage in Recipe().shortened(90).stages] == [25, 90]
+    assert [stage.until for stage in Recipe().shortened(1).stages] == [1, 2]
+
+
 def test_a_recipe_without_steps_is_refused() -> None:
     with pytest.raises(ConfigError):
-        Recipe(steps=0)
+        Recipe(stages=())
 
 
 def test_the_export_loads_with_the_stock_pipeline(start, tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 CALENDARS: tuple[tuple[float, float, float], ...] = (
     # share, period, second period (0: none)
-    (0.10, 4.0, 0.0),
-    (0.16, 7.0, 0.0),
-    (0.08, 7.0, 365.25),
-    (0.20, 12.0, 0.0),
-    (0.10, 24.0, 0.0),
-    (0.14, 24.0, 168.0),
-    (0.04, 48.0, 336.0),
-    (0.09, 52.18, 0.0),
-    (0.03, 5.0, 21.0),
-    (0.02, 96.0, 0.0),
-    (0.04, 0.0, 0.0),  # any period
+    (0.16, 4.0, 0.0),
+    (0.15, 7.0, 0.0),
+    (0.06, 7.0, 365.25),
+    (0.18, 12.0, 0.0),
+    (0.07, 24.0, 0.0),
+    (0.16, 24.0, 168.0),
+    (0.03, 48.0, 336.0),
+    (0.14, 52.18, 0.0),
+    (0.02, 5.0, 21.0),
+    (0.01, 96.0, 0.0),
+    (0.03, 0.0, 0.0),  # any period
 )
 """Quarters, days (with a year), months, hours (with a week), half hours, weeks, trading sessions."""
 
@@ -42,9 +42,11 @@ class Synthesiser:
         Where the series are made.
     seed
         Of the generator; the same seed gives the same series on one device.
+    two_cycles
+        Factor on the shares of calendars with two cycles.
     """
 
-    def __init__(self, device: str, seed: int = 0) -> None:
+    def __init__(self, device: str, seed: int = 0, *, two_cycles: float = 1.0) -> None:
         import torch
 
         self.torch = torch
@@ -52,7 +54,8 @@ class Synthesiser:
         self.generator = torch.Generator(device=device)
         self.generator.manual_seed(seed)
         table = torch.tensor(CALENDARS, device=device)
-        self._share, self._first, self._second = table[:, 0], table[:, 1], table[:, 2]
+        self._first, self._second = table[:, 1], table[:, 2]
+        self._share = table[:, 0] * torch.where(self._second > 0, two_cycles, 1.0)
 
     # draws -----------------------------------------------------------------------------------------------
 
@@ -139,10 +142,16 @@ class Synthesiser:
         found: Tensor = torch.where(self.chance(0.6, count, 1), pulled, torch.cumsum(shocks, -1))
         return found
 
-    def periods(self, count: int) -> tuple[Tensor, Tensor]:
-        """First and second period of every series; the second 0 where there is none. Shapes (B, 1)."""
+    def periods(self, count: int, length: int) -> tuple[Tensor, Tensor]:
+        """First and second period of every series; the second 0 where there is none. Shapes (B, 1).
+
+        A calendar whose longer cycle does not fit twice into the length is rare, and so is one that
+        fits more than forty times.
+        """
         torch = self.torch
-        row = torch.multinomial(self._share, count, replacement=True, generator=self.generator)
+        fits = length / torch.maximum(self._first, self._second).clamp_min(4.0)
+        share = self._share * (fits / 2).clamp_max(1.0) ** 2 * torch.where(fits > 40, 0.3, 1.0)
+        row = torch.multinomial(share, count, replacement=True, generator=self.generator)
         first, second = self._first[row].view(count, 1), self._second[row].view(count, 1)
         free = self.log_uniform(count, 1, low=3.0, high=130.0)
         return torch.where(first > 0, first, free), second
@@ -166,7 +175,7 @@ class Synthesiser:
     def season(self, count: int, length: int) -> Tensor:
         """One cycle, or two that add or multiply; its size may drift. Shape (B, T), unit variance."""
         torch = self.torch
-        first, second = self.periods(count)
+        first, second = self.periods(count, length)
         inner = self.cycle(first, length)
         has_second = second > 0
         week = self.cycle(torch.where(has_second, second, 100.0), length)

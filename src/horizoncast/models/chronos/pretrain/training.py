@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from horizoncast.errors import ConfigError, StoreError
-from horizoncast.models.chronos.pretrain.network import STEPS, build
+from horizoncast.models.chronos.pretrain.network import CONTEXT, STEPS, build
 from horizoncast.models.chronos.pretrain.objective import losses
 from horizoncast.models.chronos.pretrain.synthetic import Synthesiser
 
@@ -25,78 +25,142 @@ STATE, PROGRESS = "state.safetensors", "progress.json"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a training.
+
+    Parameters
+    ----------
+    until
+        Step it ends before.
+    pull
+        Weight of the distance from the random walk on pure walks. A network this small tells prices from
+        seasons slowly: with a weak pull its intervals are too narrow on the one and wide on the other.
+    lengths
+        Context lengths with their shares.
+    kinds
+        Kinds of series with their shares; the first are the pure random walks.
+    two_cycles
+        How much more often than in the table of calendars a series has two cycles, such as a day and a week.
+    """
+
+    until: int
+    pull: float
+    lengths: tuple[tuple[int, float], ...]
+    kinds: tuple[tuple[str, float], ...]
+    two_cycles: float = 1.0
+
+
+FIRST = Stage(
+    until=2_500,
+    pull=0.3,
+    lengths=((48, 0.12), (96, 0.22), (144, 0.2), (192, 0.14), (264, 0.1), (384, 0.1), (528, 0.12)),
+    kinds=(
+        ("prices", 0.22),
+        ("structured", 0.5),
+        ("levels", 0.09),
+        ("reverting", 0.05),
+        ("oscillations", 0.04),
+        ("counts", 0.05),
+        ("coloured", 0.03),
+        ("steps", 0.02),
+    ),
+)
+SECOND = Stage(
+    until=9_000,
+    pull=2.0,
+    lengths=((48, 0.1), (96, 0.18), (144, 0.17), (192, 0.12), (264, 0.08), (384, 0.15), (528, 0.2)),
+    kinds=(
+        ("prices", 0.28),
+        ("structured", 0.46),
+        ("levels", 0.08),
+        ("reverting", 0.04),
+        ("oscillations", 0.04),
+        ("counts", 0.05),
+        ("coloured", 0.03),
+        ("steps", 0.02),
+    ),
+    two_cycles=3.0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything a training is a function of.
 
     Parameters
     ----------
-    steps, batch
-        Optimiser steps, series per step.
-    rate, warmup, flat
-        Peak learning rate of AdamW, steps until it is reached, share of the steps before its cosine decay.
-    pull
-        Weight of the distance from the random walk on pure walks.
+    batch
+        Series per step.
+    rate, warmup
+        Learning rate of AdamW in the first stage, and steps until it is reached; after that stage it falls
+        to a hundredth along a cosine.
+    clip
+        Largest norm of a gradient.
     smoothing
         Of the running mean of the weights, which is what is kept.
-    lengths
-        Context lengths with their shares.
-    kinds
-        Kinds of series with their shares; the first are the pure random walks.
+    stages
+        What is trained on, in order.
     seed
         Of weights and series.
     half
         Wide products in bfloat16.
     """
 
-    steps: int = 12_000
     batch: int = 128
     rate: float = 1e-3
     warmup: int = 100
-    flat: float = 0.35
-    pull: float = 0.2
+    clip: float = 1.0
     smoothing: float = 0.998
-    lengths: tuple[tuple[int, float], ...] = ((96, 0.25), (192, 0.3), (264, 0.2), (384, 0.15), (504, 0.1))
-    kinds: tuple[tuple[str, float], ...] = (
-        ("prices", 0.25),
-        ("structured", 0.46),
-        ("levels", 0.09),
-        ("reverting", 0.05),
-        ("oscillations", 0.05),
-        ("counts", 0.05),
-        ("coloured", 0.03),
-        ("steps", 0.02),
-    )
+    stages: tuple[Stage, ...] = (FIRST, SECOND)
     seed: int = 0
     half: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.warmup) < 1:
+        ends = [stage.until for stage in self.stages]
+        if self.batch < 1 or self.warmup < 1 or not ends or ends != sorted(set(ends)) or ends[0] < 1:
             raise ConfigError(
-                "steps, batch and warmup",
-                value=f"{self.steps}, {self.batch}, {self.warmup}",
-                allowed="1 or more",
+                "recipe",
+                value=f"batch {self.batch}, warmup {self.warmup}, stages until {ends}",
+                allowed="1 or more each, stages in increasing order",
             )
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.stages[-1].until
+
+    def stage(self, step: int) -> Stage:
+        """The stage a step belongs to."""
+        return next(stage for stage in self.stages if step < stage.until)
+
     def learning_rate(self, step: int) -> float:
-        """Rate at a step: linear warm-up, flat, cosine to a hundredth."""
-        part = step / self.steps
-        rise = min(1.0, (step + 1) / self.warmup)
-        if part < self.flat:
-            return self.rate * rise
-        fall = 0.5 * (1 + math.cos(math.pi * (part - self.flat) / (1 - self.flat)))
-        return self.rate * rise * (0.01 + 0.99 * fall)
+        """Rate at a step: linear warm-up, flat for the first stage, cosine to a hundredth."""
+        flat = self.stages[0].until
+        if step < flat:
+            return self.rate * min(1.0, (step + 1) / self.warmup)
+        fall = 0.5 * (1 + math.cos(math.pi * (step - flat) / max(1, self.steps - flat)))
+        return self.rate * (0.01 + 0.99 * fall)
+
+    def shortened(self, steps: int) -> Recipe:
+        """The same with its stages in proportion to another number of steps."""
+        ends = [max(k, round(steps * s.until / self.steps)) for k, s in enumerate(self.stages, 1)]
+        stages = tuple(replace(s, until=end) for s, end in zip(self.stages, ends, strict=True))
+        return replace(self, stages=stages)
 
 
 def batch_of(recipe: Recipe, step: int, device: str) -> tuple[Tensor, Tensor]:
     """Contexts and what follows them at a step. Shapes (B, T), (B, H)."""
     import torch
 
-    source = Synthesiser(device, recipe.seed * 1_000_003 + step)
-    shares = torch.tensor([share for _, share in recipe.lengths])
+    stage = recipe.stage(step)
+    source = Synthesiser(device, recipe.seed * 1_000_003 + step, two_cycles=stage.two_cycles)
+    shares = torch.tensor([share for _, share in stage.lengths])
     pick = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    length = recipe.lengths[int(torch.multinomial(shares, 1, generator=pick))][0]
-    values = source.disturbed(source.batch(recipe.batch, length + STEPS, recipe.kinds))
-    return source.with_gaps(values[:, :length]), values[:, length:].contiguous()
+    length = stage.lengths[int(torch.multinomial(shares, 1, generator=pick))][0]
+    values = source.disturbed(source.batch(recipe.batch, length + STEPS, stage.kinds))
+    context = source.with_gaps(values[:, :length])
+    context[:, : max(0, length - CONTEXT)] = torch.nan  # the library fills 512 sessions up to whole patches
+    return context, values[:, length:].contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +214,13 @@ class Training:
         import torch
 
         recipe = self.recipe
+        stage = recipe.stage(self.step)
         with torch.no_grad():
             context, target = batch_of(recipe, self.step, self.device)
-        walks = round(recipe.batch * recipe.kinds[0][1])
+        walks = round(recipe.batch * stage.kinds[0][1])
         loss, distance = losses(self.model, context, target, walks=walks, half=recipe.half)
-        torch.autograd.backward(loss + recipe.pull * distance)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        torch.autograd.backward(loss + stage.pull * distance)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate(self.step)
         self.optimiser.step()
@@ -238,6 +303,7 @@ def pretrain(
     device: str = "cpu",
     every: int = 500,
     told: Callable[[Training, Report], None] | None = None,
+    advance: Callable[[Report], None] | None = None,
 ) -> Any:
     """Train to the end of the recipe; returns the smoothed model.
 
@@ -247,9 +313,13 @@ def pretrain(
         Holds the state; given again, the training goes on.
     every
         Steps between two saves, and two calls of `told`.
+    advance
+        Called after every step.
     """
     training = Training(recipe, folder, device=device)
     for report in training.run():
+        if advance is not None:
+            advance(report)
         if report.step % every == 0 or report.step == recipe.steps:
             training.save()
             if told is not None:
