@@ -54,9 +54,14 @@ def find_model(name: str, models: Path | None) -> Path:
         return named
     if name == SHIPPED_NAME and (SHIPPED / MANIFEST).is_file():
         return SHIPPED
+    by_name = [place for place in model_folders(models) if _name_of(place) == name]
+    if by_name:
+        return by_name[0]
     known = [*names_below(models), *([SHIPPED_NAME] if (SHIPPED / MANIFEST).is_file() else [])]
     error = UnknownNameError.of("model on disk", name, known)
-    hint = error.action or f"horizoncast models fetch {name}"
+    hint = error.action or (
+        "horizoncast models list" if "/" not in name else f"horizoncast models fetch {name}"
+    )
     raise UnknownNameError(error.what, value=error.value, allowed=error.allowed or "none yet", action=hint)
 
 
