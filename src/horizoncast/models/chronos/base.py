@@ -3,7 +3,7 @@
 ::
 
     python -m horizoncast.models.chronos.base [--root DIR] [--config FILE] [--repo OWNER/NAME]
-    python -m horizoncast.models.chronos.base --folder DIR --repo OWNER/NAME --licence mit --trained-until DATE
+    python -m horizoncast.models.chronos.base --folder DIR --repo OWNER/NAME --licence mit --trained-until DAY
 
 The first downloads, the second takes a folder that was brought to this machine by other means. Settings
 are those of ``config/chronos.toml``.
