@@ -1,4 +1,4 @@
-"""Commands around checkpoints: `models finetune`, `analogs`."""
+"""Commands around checkpoints: `models finetune`, `embed`, `analogs`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import typer
 
 from horizoncast.cli.arguments import AsOf, Config, EnvFile, Json, Quiet, Root, Sets, TargetFile
 
+embed_app = typer.Typer(help="Windows of sensor channels as vectors.", no_args_is_help=True)
+Job = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file of the embedding job.")]
+
 
 def add_to(app: typer.Typer, models_app: typer.Typer) -> None:
     """Enter the commands."""
     models_app.command("finetune")(finetune)
     app.command("analogs")(analogs)
+    app.add_typer(embed_app, name="embed")
 
 
 def finetune(
@@ -91,3 +95,32 @@ def analogs(
     common = Common.of(target=target, as_of=as_of, sets=set_, root=root, config=config, env_file=env_file)
     asked = Asked(count=count, window=window, follow_up=steps, by=by, model=model, pooling=pooling)
     looking.analogs(common, asked, png=png, json=json, quiet=quiet)
+
+
+@embed_app.command("train")
+def embed_train(
+    *, job: Job, json: Json = False, quiet: Quiet = False, set_: Sets = None, root: Root = None
+) -> None:
+    """Train a projection head on paired windows; measured on pairs it has not seen."""
+    from horizoncast.cli import embedding
+    from horizoncast.cli.options import Common
+
+    embedding.train(job, Common.of(sets=set_, root=root), json=json, quiet=quiet)
+
+
+@embed_app.command("run")
+def embed_run(
+    *,
+    job: Job,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Parquet file; default: NAME.parquet.")
+    ] = None,
+    json: Json = False,
+    set_: Sets = None,
+    root: Root = None,
+) -> None:
+    """Write the vector of every window through the trained head."""
+    from horizoncast.cli import embedding
+    from horizoncast.cli.options import Common
+
+    embedding.run(job, Common.of(sets=set_, root=root), out=out, json=json)

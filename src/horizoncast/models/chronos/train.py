@@ -209,7 +209,7 @@ class ChronosTrainer:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar(unit: str = "step") -> Iterator[Progress]:
     """A bar on standard error; plain lines at every tenth where it is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -217,17 +217,20 @@ def progress_bar() -> Iterator[Progress]:
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield _plain_lines
+        yield _plain_lines(unit)
         return
-    columns = (TextColumn("step"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, TextColumn("loss {task.fields[loss]:.4f}"), console=console, transient=True) as bar:
-        task = bar.add_task("step", loss=float("nan"))
+        task = bar.add_task(unit, loss=float("nan"))
         yield lambda step, steps, loss: bar.update(task, completed=step, total=steps, loss=loss)
 
 
-def _plain_lines(step: int, steps: int, loss: float) -> None:
-    if 10 * step // steps > 10 * (step - 1) // steps:
-        sys.stderr.write(f"step {step} of {steps}, loss {loss:.4f}\n")
+def _plain_lines(unit: str) -> Progress:
+    def tell(step: int, steps: int, loss: float) -> None:
+        if 10 * step // steps > 10 * (step - 1) // steps:
+            sys.stderr.write(f"{unit} {step} of {steps}, loss {loss:.4f}\n")
+
+    return tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
