@@ -39,8 +39,9 @@ def standalone(series: Series, config: ChronosConfig) -> bool:
         print(f"1 standalone: {found.code}: {found.reason}")
         return False
     low, high = found.interval(0.8)
+    identity, day = found.identity, str(found.cutoff)[:10]
     print(
-        f"1 standalone: {found.identity.id} at {found.identity.revision[:12]}, from {str(found.cutoff)[:10]}: "
+        f"1 standalone: {identity.id} at {identity.revision[:12]}, from {day}: "
         f"{found.point[-1]:.3f} in 15 sessions, 80 % {low[-1]:.3f} to {high[-1]:.3f}"
     )
     return True

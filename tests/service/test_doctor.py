@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chronos_checkpoints import make_bolt
 from horizoncast.service import doctor
 from horizoncast.service.doctor import Finding, Level, examine, worst
 from horizoncast.service.folders import Places
@@ -127,3 +128,16 @@ def test_a_ledger_that_is_damaged_or_breaks_an_invariant_is_named(tmp_path: Path
     assert next(ledger(settings)).level is Level.FAIL
     (settings.output_folder / "ledger.sqlite").write_bytes(b"damage" * 500)
     assert [f.level for f in ledger(settings)] == [Level.FAIL]
+
+
+def test_the_checkpoint_that_would_run_is_named(places: Places) -> None:
+    make_bolt(places.root / "models" / "own", name="me/own")
+    environ = {"HORIZONCAST_MEMBERS__CHRONOS__MODEL": "me/own"}
+    found = by_check(examine(places, environ))["chronos model"]
+    assert found.level is Level.OK
+    assert "me/own at 1" in found.text
+    wanted = {"HORIZONCAST_MEMBERS__CHRONOS__MODEL": "me/other", "ENABLE_CHRONOS": "shadow"}
+    missing = by_check(examine(places, wanted))["chronos model"]
+    assert missing.level is Level.WARN
+    assert missing.action
+    assert by_check(examine(places, {**wanted, "ENABLE_CHRONOS": "off"}))["chronos model"].level is Level.OK
