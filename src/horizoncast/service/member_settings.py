@@ -221,13 +221,14 @@ def engine_setting(
     memory_mb: int,
     checkpoints: str = "",
     models: str = "",
+    traces: str = "",
 ) -> MemberSetting:
     """What the engine is told of a member; limits that inherit, and an empty folder, take those given."""
     config = settings.config_for(horizon)
     if isinstance(config, AutoformerConfig) and not config.checkpoints:
         config = replace(config, checkpoints=checkpoints)
-    if isinstance(config, ChronosConfig) and not config.models:
-        config = replace(config, models=models)
+    if isinstance(config, ChronosConfig):
+        config = replace(config, models=config.models or models, traces=config.traces or traces)
     missing = name in MEMBERS and config is None
     return MemberSetting(
         name=name,

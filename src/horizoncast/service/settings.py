@@ -144,6 +144,12 @@ class Settings(KeepingSettings):
         """Where model folders lie."""
         return self._places.root / Path(self.models.folder).expanduser()
 
+    @property
+    def traces_folder(self) -> Path:
+        """Where the member `chronos` leaves vectors of past windows."""
+        own = str(self.members["chronos"].own_fields().get("traces", "")) if "chronos" in self.members else ""
+        return Path(own).expanduser() if own else self.cache_folder / "traces"
+
     @field_validator("horizon", mode="before")
     @classmethod
     def _is_horizon(cls, value: object) -> str:
@@ -178,6 +184,7 @@ class Settings(KeepingSettings):
                     memory_mb=self.run.memory_mb,
                     checkpoints=str(self.cache_folder / "checkpoints"),
                     models=str(self.models_folder),
+                    traces=str(self.traces_folder),
                 )
                 for name, member in self.members.items()
                 if name != HYBRID

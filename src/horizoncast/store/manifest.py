@@ -16,6 +16,7 @@ from horizoncast.resources import Usage
 from horizoncast.store.plain import json_file, parse_json
 from horizoncast.store.records import (
     DecisionRecord,
+    EmbeddingRecord,
     EventRecord,
     MemberRecord,
     Provenance,
@@ -89,6 +90,7 @@ def manifest_json(record: RunRecord, digests: Mapping[str, str]) -> bytes:
             "timings": record.timings,
             "members": members,
             "events": record.events,
+            "embedding": record.embedding,
             "provenance": provenance,
             "files": dict(sorted(digests.items())),
         }
@@ -144,7 +146,13 @@ def assemble(parts: Parts) -> RunRecord:
         provenance=Provenance(**manifest["provenance"]),
         events=tuple(EventRecord(**row) for row in manifest["events"]),
         timings=dict(manifest["timings"]),
+        embedding=_embedding(manifest.get("embedding")),
     )
+
+
+def _embedding(row: Mapping[str, Any] | None) -> EmbeddingRecord | None:
+    """None also in a manifest from before the figure existed."""
+    return None if row is None else EmbeddingRecord(**row)
 
 
 def _number(value: float | None) -> float:

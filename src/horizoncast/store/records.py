@@ -114,6 +114,29 @@ class EventRecord:
     severity: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingRecord:
+    """How unlike its history the newest window is; see `horizoncast.policy.novelty`.
+
+    Parameters
+    ----------
+    source
+        Name of the checkpoint whose encoder compared them.
+    distance
+        Mean cosine distance to the nearest windows of the older history.
+    percentile
+        Share of ordinary windows that lie nearer.
+    windows, years
+        Ordinary windows, and the years they are from.
+    """
+
+    source: str
+    distance: float
+    percentile: float
+    windows: int
+    years: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ValidationTable:
     """Pseudo out-of-sample forecasts with what then happened, in the unit.
@@ -217,6 +240,8 @@ class RunRecord:
         Published, degraded or blocked, and why.
     timings
         Seconds by part of the run.
+    embedding
+        The drift figure; None where it is not known.
     """
 
     run_id: str
@@ -237,6 +262,7 @@ class RunRecord:
     provenance: Provenance
     events: tuple[EventRecord, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    embedding: EmbeddingRecord | None = None
 
     @property
     def version(self) -> str:

@@ -40,6 +40,8 @@ class ChronosConfig(MemberConfig):
         Accepted because other Chronos checkpoints draw samples; Bolt and Chronos-2 state quantiles.
     models
         Folder of the models; empty has the shipped checkpoint only.
+    traces
+        Folder for vectors of past windows, the base of a run's drift figure; empty leaves none.
     """
 
     window: int = 512
@@ -50,6 +52,7 @@ class ChronosConfig(MemberConfig):
     unrolled_cutoffs: int = 20
     num_samples: int = 100
     models: str = field(default="", repr=False)
+    traces: str = field(default="", repr=False)
 
     windows_shipped: ClassVar[Mapping[str, int]] = {"7d": 180, "15d": 180, "30d": 90, "90d": 365}
 

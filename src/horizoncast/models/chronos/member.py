@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
 from horizoncast.models.chronos.inference import Floats, Raw, Window, answer_bolt, answer_chronos2
 from horizoncast.models.chronos.levels import at_levels
 from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, release_pipeline
+from horizoncast.models.chronos.trace import leave_trace
 from horizoncast.series import History, Series
 
 
@@ -85,10 +87,13 @@ class Chronos(Member[ChronosConfig, None]):
         self._losses.clear()
         try:
             for first in coming:
+                live = first == series.last
                 for chunk in chain([[first]], _chunks(coming, self.config.chunk)):
                     self._prepare(series, chunk, horizon)
                     yield from super().forecast(series, chunk, horizon, levels)
                     self._ahead.clear()
+                if live and self.config.traces and self._unseen(first):
+                    leave_trace(Path(self.config.traces), series, self.config.folder(), self.manifest)
         finally:
             release_pipeline()
 
