@@ -206,12 +206,6 @@ def test_naives_are_asked_for_every_cutoff() -> None:
     assert run(members=few).members[0].asked == run().members[0].asked
 
 
-def test_a_member_that_is_not_installed_is_recorded() -> None:
-    result = run(members=(*NAIVE_ONLY, MemberSetting(name="chronos")))
-    assert result.members[-1].live.code == "NotInstalledError"  # type: ignore[union-attr]
-    assert result.status is Status.DEGRADED
-
-
 def test_a_member_whose_package_is_missing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its settings cannot be made either, as their class is not there."""
     monkeypatch.setitem(MEMBERS, "toy", "no_such_package.module:Class")

@@ -12,6 +12,7 @@
     |  |- HistoryTooShortError
     |  |- MissingCovariateError
     |  |- NotInstalledError
+    |  |- NotAdmittedError                does not fit in the memory there is
     |  `- ChildError                      a member's process crashed, hung or was killed
     |- ForecastError                  5   a forecast breaks its invariants
     |- BankError                      5   numbers that may not be compared or combined
@@ -130,6 +131,10 @@ class MissingCovariateError(ModelError):
 
 class NotInstalledError(ModelError):
     """The packages of an optional member are not installed."""
+
+
+class NotAdmittedError(ModelError):
+    """The member needs more memory than there is."""
 
 
 class ChildError(ModelError):

@@ -98,21 +98,31 @@ def usage_now(started: float, now: float) -> Usage:
     return Usage(wall_s=now - started, cpu_s=own.ru_utime + own.ru_stime, peak_mb=own.ru_maxrss / 1024)
 
 
+def data_left() -> int | None:
+    """Bytes of private memory this process may still take under its own cap; None without one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return None if soft == resource.RLIM_INFINITY else max(0, soft - _data_used())
+
+
 def limit_data(extra_mb: int) -> None:
     """Cap the data segment of this process at what it has now plus `extra_mb` MiB.
 
     RLIMIT_DATA counts private writable memory (Linux 4.7 on), so that an allocation beyond it fails
     in this process instead of waking the system's out-of-memory killer.
     """
-    used = 0
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            used = int(line.split()[1]) * 1024
-    cap = used + extra_mb * MIB
+    cap = _data_used() + extra_mb * MIB
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         cap = min(cap, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (cap, hard))
+
+
+def _data_used() -> int:
+    """Bytes in the data segment, as RLIMIT_DATA counts them."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def die_with(parent: int) -> None:

@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chronos_checkpoints import repeater, save_network
 from horizoncast.calendar import CalendarKind
 from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.horizon import LEVELS, Horizon
+from horizoncast.models.chronos import member
+from horizoncast.models.chronos.pipeline import release_pipeline
 from horizoncast.models.registry import MEMBERS, make_member
 from horizoncast.series import Covariate, Scale
 from support import make_series, market, weekly_season
@@ -22,6 +25,18 @@ SMALL = {
     }
 }  # fmt: skip
 """Settings under which a member that trains ends in a fraction of a second; its code is the same."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def checkpoint(tmp_path_factory):
+    """Chronos runs a Bolt made here, whose weights repeat the last week."""
+    folder = tmp_path_factory.mktemp("models") / "repeater"
+    save_network(repeater(), folder)
+    SMALL["chronos"] = {"model": str(folder)}
+    with pytest.MonkeyPatch.context() as patch:  # loading takes longer than answering
+        patch.setattr(member, "release_pipeline", lambda: None)
+        yield
+    release_pipeline()
 
 
 @pytest.fixture(params=sorted(MEMBERS))

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from chronos_checkpoints import make_bolt
 from support import shared_data
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 slow = pytest.mark.slow
 
 
-def said(name: str, needs: str | None = None) -> str:
+def said(name: str, needs: str | None = None, *words: str) -> str:
     """Output of an example, run in a process of its own."""
     if needs is not None:
         shared_data(needs)
     done = subprocess.run(
-        [sys.executable, str(FOLDER / f"{name}.py")],
+        [sys.executable, str(FOLDER / f"{name}.py"), *words],
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
@@ -79,6 +80,19 @@ def test_structural_break() -> None:
     rows = {m[0]: (float(m[1]), float(m[2])) for m in re.findall(r"break ([+\d]+) +([\d.]+) +([\d.]+)", out)}
     assert abs(rows["+0"][0] - 100) < 10, "nobody foresees a break"
     assert abs(rows["+41"][0] - rows["+41"][1]) < 10, "forty days later it is learnt"
+
+
+def test_chronos(tmp_path: Path) -> None:
+    """With a checkpoint made here: the weights, 13 MiB, are large enough to see them go."""
+    make_bolt(tmp_path, context=96, steps=32, d_model=320, layers=3)
+    out = said("chronos_integration", None, str(tmp_path))
+    assert out.splitlines()[-1] == "3/3"
+    assert "1 standalone: tests/bolt-tiny at 1" in out
+    found = re.search(r"weights ([\d.]+) MiB; resident (\d+) MiB with them, (\d+) without", out)
+    assert found is not None, out
+    size, held, left = map(float, found.groups())
+    assert size > 8
+    assert held - left > size / 2
 
 
 def test_every_example_is_described() -> None:

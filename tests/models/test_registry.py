@@ -6,7 +6,7 @@ import pytest
 
 from horizoncast.errors import ConfigError, NotInstalledError, UnknownNameError
 from horizoncast.models.base import Member, MemberConfig
-from horizoncast.models.registry import MEMBERS, NAIVES, PLANNED, make_config, make_member, member_class
+from horizoncast.models.registry import MEMBERS, NAIVES, make_config, make_member, member_class
 
 
 @pytest.mark.parametrize("name", sorted(MEMBERS))
@@ -21,12 +21,6 @@ def test_every_line_names_a_member(name):
 def test_unknown_member_gets_a_hint():
     with pytest.raises(UnknownNameError, match="did you mean random_forest"):
         member_class("random_forrest")
-
-
-@pytest.mark.parametrize("name", PLANNED)
-def test_planned_members_say_that_they_are_not_installed(name):
-    with pytest.raises(NotInstalledError, match=name):
-        member_class(name)
 
 
 def test_missing_package_is_named(monkeypatch):

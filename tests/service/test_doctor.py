@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from chronos_checkpoints import make_bolt
 from due_services import FRIDAY, write_services
 from horizoncast.service import doctor, doctor_machine
 from horizoncast.service.doctor import examine, worst
@@ -551,3 +552,20 @@ def test_every_check_is_documented(patient: Patient) -> None:
     checks = {f.check.split(" of ")[0].split(" toy")[0] for f in patient.examine()}
     checks |= {check.split(" of ")[0].split(" toy")[0] for _, check, _, _ in FAULTS.values()}
     assert {check for check in checks if f"| {check} |" not in page} == set()
+
+
+def test_the_checkpoint_that_would_run_is_named(patient: Patient) -> None:
+    def model(**environ: str) -> Finding:
+        patient.environ = dict(environ)
+        (found,) = (f for f in patient.examine() if f.check == "chronos model")
+        return found
+
+    make_bolt(patient.root / "models" / "own", name="me/own")
+    found = model(HORIZONCAST_MEMBERS__CHRONOS__MODEL="me/own")
+    assert found.level is Level.OK
+    assert "me/own at 1" in found.text
+    missing = model(HORIZONCAST_MEMBERS__CHRONOS__MODEL="me/other", ENABLE_CHRONOS="shadow")
+    assert missing.level is Level.WARN
+    assert missing.action
+    unused = model(HORIZONCAST_MEMBERS__CHRONOS__MODEL="me/other", ENABLE_CHRONOS="off")
+    assert unused.level is Level.OK

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from horizoncast.engine import EngineConfig, ForecastEngine, default_members
+from horizoncast.engine import EngineConfig, default_members
 from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, HorizoncastError, UnknownNameError
-from horizoncast.forecast import Failure
 from horizoncast.models.naive import RandomWalkConfig
-from horizoncast.models.registry import MEMBERS, NAIVES, NEEDS, PLANNED
+from horizoncast.models.registry import MEMBERS, NEEDS
 from horizoncast.policy.states import MemberState
 from horizoncast.service.folders import BUILT_IN
 from horizoncast.service.settings import Settings, load_settings
-from support import market
 
 SERVICE = "forecaster_30d"
 
@@ -69,7 +67,7 @@ def test_regression_layers_do_not_erase_each_others_keys(root: Path) -> None:
     walk = settings.members["random_walk"]
     assert walk.config == RandomWalkConfig(decay=0.9)
     assert walk.windows == {"7d": 300, "15d": 500, "30d": 500, "90d": 500, "other": 500}
-    assert set(settings.members) == {*MEMBERS, *PLANNED, "hybrid"}
+    assert set(settings.members) == {*MEMBERS, "hybrid"}
 
 
 def test_regression_a_service_env_is_read(root: Path) -> None:
@@ -120,14 +118,18 @@ def test_shipped_defaults_classical_on_neural_off(tmp_path: Path) -> None:
     states = {name: m.state for name, m in load(tmp_path).members.items()}
     assert all(states[name] is MemberState.ON for name in MEMBERS if name not in NEEDS)
     assert all(states[name] is MemberState.OFF for name in NEEDS)
-    assert all(states[name] is MemberState.OFF for name in (*PLANNED, "hybrid"))
+    assert states["hybrid"] is MemberState.OFF
 
 
 def test_chronos_variables_are_validated(root: Path) -> None:
     environ = {"CHRONOS_CONTEXT_LENGTH": "1024", "CHRONOS_NUM_SAMPLES": "50"}
     fields = load_settings(SERVICE, root=root, environ=environ).members["chronos"].own_fields()
     assert (fields["context_length"], fields["num_samples"]) == (1024, 50)
-    for variable, value in (("CHRONOS_CONTEXT_LENGTH", "7"), ("CHRONOS_NUM_SAMPLES", "many")):
+    for text in ("auto", "adaptive"):
+        found = load_settings(SERVICE, root=root, environ={"CHRONOS_CONTEXT_LENGTH": text})
+        assert found.members["chronos"].own_fields()["context_length"] == text
+    wrong = {"CHRONOS_CONTEXT_LENGTH": ("7", "long"), "CHRONOS_NUM_SAMPLES": ("many", "0")}
+    for variable, value in [(name, text) for name, texts in wrong.items() for text in texts]:
         with pytest.raises(ConfigError, match=variable):
             load_settings(SERVICE, root=root, environ={variable: value})
 
@@ -293,18 +295,6 @@ def test_settings_do_not_change(root: Path) -> None:
         settings.horizon = "7d"
     with pytest.raises(ValueError, match="frozen"):
         settings.run.workers = 3
-
-
-def test_planned_members_are_recorded_as_not_installed(root: Path) -> None:
-    settings = load(root, members__chronos__state="on", run__isolated="false")
-    members = tuple(m for m in settings.engine_config("7d").members if m.name in (*NAIVES, *PLANNED))
-    config = EngineConfig(members=members, isolated=False, replays=2)
-    result = ForecastEngine(config).forecast(market(260), 5)
-    live = {m.name: m.live for m in result.members}
-    for name in PLANNED:
-        failure = live[name]
-        assert isinstance(failure, Failure)
-        assert failure.code == "NotInstalledError"
 
 
 def test_hybrid_is_noted_and_never_silent(root: Path) -> None:

@@ -12,6 +12,7 @@ from horizoncast.forecast import Failure, Forecast
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.child import Task
+from horizoncast.models.registry import MEMBERS
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import run_members
 from support import market
@@ -53,8 +54,9 @@ def test_answers_come_in_the_order_asked_and_progress_counts_up(monkeypatch: pyt
     assert seen == [("toy", n, 4) for n in (1, 2, 3, 4)]
 
 
-def test_a_member_that_is_not_part_of_the_release_is_a_recorded_failure() -> None:
-    run = run_one(task("chronos", MemberConfig()))
+def test_a_member_that_is_not_installed_is_a_recorded_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MEMBERS, "ghost", "no_such_package.module:Class")
+    run = run_one(task("ghost", MemberConfig()))
     assert [p.code for p in run.problems] == ["NotInstalledError"]
     assert [(a.code, a.cutoff) for a in run.answers] == [("NotInstalledError", c) for c in CUTOFFS]
     assert (run.cached, run.computed) == (0, 0)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from horizoncast.cli import pages_app, record_app, service_app, standing
+from horizoncast.cli import models_app, neural_app, pages_app, record_app, service_app, standing
 from horizoncast.cli.arguments import (
     AsOf,
     Config,
@@ -338,6 +338,8 @@ service_app.add_to(app)
 record_app.add_to(app)
 pages_app.add_to(app)
 standing.add_to(app)
+models_app.add_to(app)
+neural_app.add_to(app, models_app.models_app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -162,13 +162,14 @@ class ForecastEngine:
         for setting in self._settings():
             if setting.name == "seasonal_naive" and not series.periods:
                 continue  # no season is no failure
-            asked = plan.newest_first
+            config = _resolved(setting)
+            asked = config.asks(plan.newest_first, plan.horizon)
             if setting.windows is not None and setting.name not in NAIVES:
                 asked = asked[: setting.windows + 1]
             tasks.append(
                 Task(
                     member=setting.name,
-                    config=_resolved(setting),
+                    config=config,
                     service=self.config.service,
                     series=series,
                     cutoffs=asked,

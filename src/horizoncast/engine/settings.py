@@ -8,7 +8,7 @@ from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import DECILES, LEVELS
 from horizoncast.models.base import MemberConfig
-from horizoncast.models.registry import MEMBERS, NEEDS, PLANNED
+from horizoncast.models.registry import MEMBERS, NEEDS
 from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.states import MemberState
 
@@ -40,8 +40,8 @@ class MemberSetting:
     windows: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in MEMBERS and self.name not in PLANNED:
-            raise UnknownNameError.of("member", self.name, [*MEMBERS, *PLANNED])
+        if self.name not in MEMBERS:
+            raise UnknownNameError.of("member", self.name, MEMBERS)
         if self.deadline_s <= 0 or self.memory_mb < 1 or (self.windows is not None and self.windows < 0):
             raise ConfigError(
                 f"member {self.name}: deadline and memory must be positive, windows at least 0",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -48,6 +48,17 @@ class MemberConfig:
     window: int = 2000
     min_train: int = 60
     refit_every: int = 60
+
+    windows_shipped: ClassVar[Mapping[str, int]] = {}
+    """Windows that ship for single horizons, where they differ from `window`."""
+
+    def asks(self, cutoffs: tuple[np.datetime64, ...], horizon: Horizon) -> tuple[np.datetime64, ...]:
+        """Those of the cutoffs, newest first, that the member is asked for; the live one always is.
+
+        A member that cannot answer a past cutoff by its nature (what it learnt from ends later), or only
+        at a cost, leaves it out here: it is then scored on the others, not counted as failing.
+        """
+        return cutoffs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,6 +220,11 @@ def refit_interval(kind: CalendarKind, refit_every: int) -> int:
 _LONGEST_REFIT = {CalendarKind.WEEKLY: 4, CalendarKind.MONTHLY: 6, CalendarKind.QUARTERLY: 2}
 
 
+_LIBRARIES = (
+    "numpy", "scipy", "statsmodels", "arch", "scikit-learn", "torch", "transformers", "chronos-forecasting",
+)  # fmt: skip
+
+
 @cache
 def code_digest() -> str:
     """Digest of the code that makes members' numbers, and of the libraries under it.
@@ -220,7 +236,7 @@ def code_digest() -> str:
     package = Path(__file__).resolve().parent
     for file in sorted([*package.rglob("*.py"), package.parent / "series.py"]):
         state.update(file.read_bytes())
-    for name in ("numpy", "scipy", "statsmodels", "arch", "scikit-learn", "torch"):
+    for name in _LIBRARIES:
         state.update(f"{name}=={_version(name)}".encode())
     return state.hexdigest()[:16]
 

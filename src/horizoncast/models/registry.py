@@ -19,14 +19,12 @@ MEMBERS: dict[str, str] = {
     "arima_garch": "horizoncast.models.arima_garch:ArimaGarch",
     "var": "horizoncast.models.var:Var",
     "random_forest": "horizoncast.models.random_forest:RandomForest",
+    "chronos": "horizoncast.models.chronos.member:Chronos",
     "autoformer": "horizoncast.models.autoformer.member:Autoformer",
 }
 
-NEEDS: dict[str, str] = {"autoformer": "torch"}
+NEEDS: dict[str, str] = {"autoformer": "torch", "chronos": "chronos"}
 """Package of the extra ``[neural]`` that a member needs to run; its settings are read without it."""
-
-PLANNED: tuple[str, ...] = ("chronos",)
-"""Members whose switches exist already; asked for, they are recorded as not installed."""
 
 NAIVES: tuple[str, ...] = ("random_walk", "seasonal_naive")
 """The references; they always run."""
@@ -61,10 +59,8 @@ def config_class(name: str) -> type[MemberConfig]:
 
 
 def _load(name: str) -> type[Member[Any, Any]]:
-    if name in PLANNED:
-        raise NotInstalledError(f"member {name} is not part of this release")
     if name not in MEMBERS:
-        raise UnknownNameError.of("member", name, [*MEMBERS, *PLANNED])
+        raise UnknownNameError.of("member", name, MEMBERS)
     module, attribute = MEMBERS[name].split(":")
     try:
         found: type[Member[Any, Any]] = getattr(import_module(module), attribute)

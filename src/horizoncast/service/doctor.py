@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from horizoncast.errors import HorizoncastError, NotInstalledError
-from horizoncast.models.registry import MEMBERS, PLANNED, member_class
+from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.registry import MEMBERS, member_class
 from horizoncast.policy.admission import RESERVE_MB
 from horizoncast.policy.states import MemberState
 from horizoncast.resources import MIB, memory_limit
@@ -66,6 +67,7 @@ def examine(places: Places, environ: Mapping[str, str], now: datetime | None = N
         doctor_machine.leftovers,
         doctor_machine.locks,
         lambda s: ledger(s, moment),
+        chronos_model,
         lambda s: overdue(s, environ, moment),
         lambda s: target(s, moment),
     )
@@ -100,7 +102,6 @@ def members() -> Iterator[Finding]:
     yield ok("members", f"can run: {', '.join(name for name in MEMBERS if name not in absent)}")
     if absent:
         yield ok("members", f"not installed: {', '.join(absent)} (pip install 'horizoncast[neural]')")
-    yield ok("members to come", f"{', '.join(PLANNED)}: not part of this release")
 
 
 def clock(now: datetime) -> Iterator[Finding]:
@@ -219,6 +220,24 @@ def overdue(settings: Settings, environ: Mapping[str, str], now: datetime) -> It
         text = f"due {found.due}, and not published: {found.reason}"
         action = "see whether tick is called: crontab -l, systemctl list-timers; then `horizoncast tick`"
         yield warn(f"trigger of {settings.service}", text, action)
+
+
+def chronos_model(settings: Settings) -> Iterator[Finding]:
+    """Which checkpoint the member `chronos` would run; its files are checked by `models verify`."""
+    from horizoncast.models.chronos.folder import read_manifest
+
+    setting = next(m for m in settings.engine_config().members if m.name == "chronos")
+    if not isinstance(setting.config, ChronosConfig):
+        return
+    try:
+        found = read_manifest(setting.config.folder())
+    except HorizoncastError as error:
+        if setting.state is MemberState.OFF:
+            yield ok("chronos model", f"none, and the member is off ({error})")
+        else:
+            yield warn("chronos model", str(error), "fetch one, or set ENABLE_CHRONOS=off")
+        return
+    yield ok("chronos model", f"{found.name} at {found.revision[:12]}, {found.parameters:,} parameters")
 
 
 def target(settings: Settings, now: datetime) -> Iterator[Finding]:

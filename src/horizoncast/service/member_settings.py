@@ -6,7 +6,7 @@ and the fields of its ``config_type``; a new member therefore needs no code here
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,7 +26,8 @@ from horizoncast.errors import ConfigError, HorizoncastError, NotInstalledError,
 from horizoncast.horizon import Horizon
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.base import MemberConfig
-from horizoncast.models.registry import MEMBERS, NAIVES, NEEDS, PLANNED, config_class
+from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.registry import MEMBERS, NAIVES, config_class
 from horizoncast.policy.states import MemberState
 
 T = TypeVar("T")
@@ -55,31 +56,8 @@ class BadSettingError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChronosPlaceholder(MemberConfig):
-    """Settings of Chronos that are accepted and checked before the member itself is released.
-
-    Parameters
-    ----------
-    context_length
-        T, sessions of context.
-    num_samples
-        Sample paths of checkpoints that sample; Bolt gives quantiles and ignores it.
-    """
-
-    context_length: int = 512
-    num_samples: int = 100
-
-    def __post_init__(self) -> None:
-        if not 16 <= self.context_length <= 8192:
-            raise ConfigError(
-                "context_length is out of range", value=self.context_length, allowed="16 to 8192"
-            )
-        if not 1 <= self.num_samples <= 1000:
-            raise ConfigError("num_samples out of range", value=self.num_samples, allowed="1 to 1000")
-
-
-_PLACEHOLDERS: dict[str, type[MemberConfig]] = {"chronos": ChronosPlaceholder}
+SHIPPED_STATES: dict[str, MemberState] = {"autoformer": MemberState.OFF, "chronos": MemberState.OFF}
+"""States that differ from ``on``: neural members cost seconds and are switched on by choice."""
 
 
 def _read_state(value: object) -> MemberState:
@@ -130,8 +108,8 @@ COMMON = tuple(name for name in MemberSettings.model_fields if name != "config")
 
 
 def known_members() -> tuple[str, ...]:
-    """Names that have a table: the registry's, those planned, and the hybrid."""
-    return (*MEMBERS, *PLANNED, HYBRID)
+    """Names that have a table: the registry's and the hybrid."""
+    return (*MEMBERS, HYBRID)
 
 
 def default_table(name: str) -> dict[str, Any]:
@@ -149,20 +127,20 @@ def default_table(name: str) -> dict[str, Any]:
     values = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
     window = values.pop("window")
     if name in MEMBERS:
-        table["windows"] = dict.fromkeys((*HORIZONS, OTHER), window)
+        table["windows"] = dict.fromkeys((*HORIZONS, OTHER), window) | dict(kind.windows_shipped)
     return table | {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
 def _shipped_state(name: str) -> MemberState:
-    """Neural members cost seconds a training and are switched on by choice, through shadow."""
-    return MemberState.ON if name in MEMBERS and name not in NEEDS else MemberState.OFF
+    """``on`` unless `SHIPPED_STATES` says otherwise."""
+    return SHIPPED_STATES.get(name, MemberState.ON) if name in MEMBERS else MemberState.OFF
 
 
 @lru_cache(maxsize=64)
 def config_type(name: str) -> type[MemberConfig] | None:
     """The class of a member's own settings; None where the member, or its package, is not installed."""
     if name not in MEMBERS:
-        return _PLACEHOLDERS.get(name)
+        return None
     try:
         return config_class(name)
     except NotInstalledError:
@@ -242,11 +220,15 @@ def engine_setting(
     deadline_s: float,
     memory_mb: int,
     checkpoints: str = "",
+    models: str = "",
+    traces: str = "",
 ) -> MemberSetting:
     """What the engine is told of a member; limits that inherit, and an empty folder, take those given."""
     config = settings.config_for(horizon)
     if isinstance(config, AutoformerConfig) and not config.checkpoints:
         config = replace(config, checkpoints=checkpoints)
+    if isinstance(config, ChronosConfig):
+        config = replace(config, models=config.models or models, traces=config.traces or traces)
     missing = name in MEMBERS and config is None
     return MemberSetting(
         name=name,

@@ -34,6 +34,7 @@ from horizoncast.service.notify import (
     send_directly,
     send_due,
 )
+from horizoncast.service.novelty import judge_embedding
 from horizoncast.service.prometheus import write_textfile
 from horizoncast.service.rollout import rolled_out
 from horizoncast.service.scoring import live_history, score_live
@@ -215,8 +216,15 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
         origin=asked.origin,
         due=asked.due,
     )
+    seen = judge_embedding(settings.traces_folder, loaded.series, alarms=asked.as_of is None)
     events += [*untold, *given.events(), *_events(settings, loaded.report), *learnt, *mending_events(mended)]
-    record = replace(record, events=(*record.events, *events), duration_s=time.monotonic() - clock)
+    events += seen.events
+    record = replace(
+        record,
+        events=(*record.events, *events),
+        embedding=seen.record,
+        duration_s=time.monotonic() - clock,
+    )
     tell(f"{settings.service}: writing")
     done = publish(
         result,

@@ -37,6 +37,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ModelsSettings(Section):
+    """Where model folders lie; see docs/chronos.md."""
+
+    folder: str = Field(default="models", min_length=1)
+
+
 class RunSettings(Section):
     """Where a run reads and writes, and what it may cost."""
 

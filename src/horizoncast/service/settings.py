@@ -42,6 +42,7 @@ from horizoncast.service.sections import (
     DataSettings,
     DecisionSettings,
     InputSettings,
+    ModelsSettings,
     RetentionSettings,
     RolloutSettings,
     RunSettings,
@@ -136,7 +137,19 @@ class Settings(KeepingSettings):
     cadence: CadenceSettings = Field(default_factory=CadenceSettings)
     tick: TickSettings = Field(default_factory=TickSettings)
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
+    models: ModelsSettings = Field(default_factory=ModelsSettings)
     members: dict[str, MemberSettings] = Field(default_factory=dict)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where model folders lie."""
+        return self._places.root / Path(self.models.folder).expanduser()
+
+    @property
+    def traces_folder(self) -> Path:
+        """Where the member `chronos` leaves vectors of past windows."""
+        own = str(self.members["chronos"].own_fields().get("traces", "")) if "chronos" in self.members else ""
+        return Path(own).expanduser() if own else self.cache_folder / "traces"
 
     @field_validator("horizon", mode="before")
     @classmethod
@@ -171,6 +184,8 @@ class Settings(KeepingSettings):
                     deadline_s=self.run.deadline_s,
                     memory_mb=self.run.memory_mb,
                     checkpoints=str(self.cache_folder / "checkpoints"),
+                    models=str(self.models_folder),
+                    traces=str(self.traces_folder),
                 )
                 for name, member in self.members.items()
                 if name != HYBRID
@@ -197,7 +212,7 @@ class Settings(KeepingSettings):
     def recorded(self) -> dict[str, Any]:
         """What a manifest keeps: all but folders, pulling, ticks and the like, which move no number."""
         values = self.table()
-        for table in ("retention", "tick", "rollout", "ledger", "notify", "review"):
+        for table in ("retention", "tick", "rollout", "ledger", "notify", "review", "models"):
             del values[table]
         run = {key: value for key, value in values["run"].items() if key not in ("output", "cache")}
         data = {"later_overrides": values["data"]["later_overrides"]}

@@ -17,6 +17,7 @@ from horizoncast.store.plain import json_file, parse_json, time_text
 from horizoncast.store.records import (
     ChangeRecord,
     DecisionRecord,
+    EmbeddingRecord,
     EventRecord,
     MemberRecord,
     Origin,
@@ -97,6 +98,7 @@ def manifest_json(record: RunRecord, digests: Mapping[str, str]) -> bytes:
             "events": record.events,
             "since": record.since,
             "uncertainty": record.uncertainty,
+            "embedding": record.embedding,
             "provenance": provenance,
             "files": dict(sorted(digests.items())),
         }
@@ -156,6 +158,7 @@ def assemble(parts: Parts) -> RunRecord:
         uncertainty=tuple(UncertaintyRecord(**row) for row in manifest.get("uncertainty", ())),
         origin=Origin(manifest.get("origin", Origin.LIVE)),  # manifests of 2026 and before have neither
         due=None if manifest.get("due") is None else datetime.fromisoformat(manifest["due"]),
+        embedding=_embedding(manifest.get("embedding")),
     )
 
 
@@ -163,6 +166,11 @@ def _since(row: Mapping[str, Any] | None) -> SinceBefore | None:
     if row is None:
         return None
     return SinceBefore(**{**row, "changes": tuple(ChangeRecord(**change) for change in row["changes"])})
+
+
+def _embedding(row: Mapping[str, Any] | None) -> EmbeddingRecord | None:
+    """None also in a manifest from before the figure existed."""
+    return None if row is None else EmbeddingRecord(**row)
 
 
 def _number(value: float | None) -> float:

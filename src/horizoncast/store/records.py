@@ -164,6 +164,29 @@ class EventRecord:
     severity: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingRecord:
+    """How unlike its history the newest window is; see `horizoncast.policy.novelty`.
+
+    Parameters
+    ----------
+    source
+        Name of the checkpoint whose encoder compared them.
+    distance
+        Mean cosine distance to the nearest windows of the older history.
+    percentile
+        Share of ordinary windows that lie nearer.
+    windows, years
+        Ordinary windows, and the years they are from.
+    """
+
+    source: str
+    distance: float
+    percentile: float
+    windows: int
+    years: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ValidationTable:
     """Pseudo out-of-sample forecasts with what then happened, in the unit.
@@ -286,6 +309,8 @@ class RunRecord:
     origin, due
         Live or backfill (the ledger alone knows of other revisions), and the due moment it was made for;
         None when a person asked for it.
+    embedding
+        The drift figure; None where it is not known.
     """
 
     run_id: str
@@ -310,6 +335,7 @@ class RunRecord:
     uncertainty: tuple[UncertaintyRecord, ...] = ()
     origin: Origin = Origin.LIVE
     due: datetime | None = None
+    embedding: EmbeddingRecord | None = None
 
     @property
     def version(self) -> str:

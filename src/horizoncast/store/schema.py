@@ -62,6 +62,9 @@ class FieldSpec:
         Whether null is allowed: not known, or not applicable.
     choices
         The only values allowed; empty for any.
+    later
+        Added within this version of the schema: a record of an earlier release lacks it, and that reads
+        as null.
     """
 
     name: str
@@ -70,6 +73,7 @@ class FieldSpec:
     unit: str = ""
     nullable: bool = False
     choices: tuple[str, ...] = ()
+    later: bool = False
 
     @property
     def type_text(self) -> str:
@@ -81,6 +85,12 @@ def _f(
     name: str, kind: FieldType, meaning: str, unit: str = "", *, null: bool = False, of: tuple[str, ...] = ()
 ) -> FieldSpec:
     return FieldSpec(name=name, type=kind, meaning=meaning, unit=unit, nullable=null, choices=of)
+
+
+def _later(name: str, meaning: str) -> FieldSpec:
+    """A ratio that earlier releases did not write."""
+    text = f"{meaning}; null when not known"
+    return FieldSpec(name=name, type=FieldType.NUMBER, meaning=text, unit="1", nullable=True, later=True)
 
 
 _S, _I, _N = FieldType.STRING, FieldType.INTEGER, FieldType.NUMBER
@@ -125,6 +135,10 @@ SCHEMA: dict[RecordKind, tuple[FieldSpec, ...]] = {
         _f("n_eff", _N, "Independent windows the slice is worth", "1"),
         _f("slice_first", _D, "First cutoff of the slice; null when it is empty", null=True),
         _f("slice_last", _D, "Last cutoff of the slice; null when it is empty", null=True),
+        _later(
+            "embedding_distance", "Cosine distance of the newest window from the nearest of the older history"
+        ),
+        _later("embedding_percentile", "Share of ordinary past windows that lie nearer to it"),
         _f("duration_s", _N, "Time on the clock from start to decision", "s"),
         _f("config_hash", _S, "Digest of all settings of the run"),
         _f("data_hash", _S, "Digest of everything visible at the cutoff"),
@@ -275,11 +289,12 @@ def validate(record: object) -> None:
         raise StoreError("unknown kind of log record", value=repr(kind), allowed=", ".join(RecordKind))
     _check_version(record.get("schema"))
     specs = {spec.name: spec for spec in fields_of(RecordKind(kind))}
-    for name in (*specs.keys() - record.keys(), *record.keys() - specs.keys()):
+    needed = {name for name, spec in specs.items() if not spec.later}
+    for name in (*needed - record.keys(), *record.keys() - specs.keys()):
         verb = "lacks the" if name in specs else "has an unknown"
         raise StoreError(f"a {kind} record {verb} field", value=repr(name), allowed=", ".join(specs))
     for name, spec in specs.items():
-        if not _fits(record[name], spec):
+        if not _fits(record.get(name), spec):
             allowed = " | ".join(spec.choices) or spec.type_text
             raise StoreError(f"field {name} of a {kind} record", value=repr(record[name]), allowed=allowed)
 

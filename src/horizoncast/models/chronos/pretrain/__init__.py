@@ -1,0 +1,1 @@
+"""Training of a small Chronos-Bolt model from scratch on synthetic series."""
