@@ -62,10 +62,11 @@ def load(name: str) -> Series:
 
 
 def cutoffs_of(series: Series, steps: int, most: int) -> list[np.datetime64]:
-    """Matured cutoffs, newest first, of the last half of the series."""
+    """Matured cutoffs, newest first, of the last half of the series; two seasons first."""
     last = len(series) - steps - 1
-    stride = max(1, min(10, (last - len(series) // 2) // most))
-    return [series.dates[row] for row in range(last, len(series) // 2, -stride)][:most]
+    first = max(len(series) // 2, 2 * min(series.periods, default=1))
+    stride = max(1, min(10, (last - first) // most))
+    return [series.dates[row] for row in range(last, first, -stride)][:most]
 
 
 def scored(member: Any, series: Series, cutoffs: Sequence[np.datetime64], steps: int) -> dict[str, float]:

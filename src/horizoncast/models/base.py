@@ -218,7 +218,7 @@ def code_digest() -> str:
     """
     state = hashlib.sha256()
     package = Path(__file__).resolve().parent
-    for file in sorted([*package.rglob("*.py"), package.parent / "series.py"]):
+    for file in sorted([*package.rglob("*.py"), *(package.parent / "series").glob("*.py")]):
         state.update(file.read_bytes())
     for name in ("numpy", "scipy", "statsmodels", "arch", "scikit-learn", "torch"):
         state.update(f"{name}=={_version(name)}".encode())
