@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from horizoncast.engine import EngineResult
+from horizoncast.report.loss_curve import newest_trainings, training_files
 from horizoncast.report.plots import PHONE, fan_chart
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.publication import commit_run
@@ -76,12 +77,29 @@ def publish(
         record,
         root=root,
         log=log,
-        extras=charts(result),
+        extras=charts(result) | trainings(result, record.service),
         seen=(series.dates[mask], series.values[mask]),
         messages=messages,
         reprocess=reprocess,
     )
     return Published(folder=done.folder, log=log, record=record, run=done.run, problems=done.problems)
+
+
+def trainings(result: EngineResult, service: str) -> dict[str, bytes]:
+    """Loss curves of the members that keep their networks in a folder."""
+    found = []
+    for setting in result.config.members:
+        folder = getattr(setting.config, "checkpoints", "")
+        if folder and setting.name in {outcome.name for outcome in result.members}:
+            kept = newest_trainings(
+                Path(folder),
+                series=result.series.name,
+                service=service,
+                steps=result.horizon.steps,
+                cutoff=result.series.last,
+            )
+            found += [training for training in kept if training.member == setting.name]
+    return training_files(found)
 
 
 def charts(result: EngineResult) -> dict[str, bytes]:
