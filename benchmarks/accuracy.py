@@ -1,11 +1,13 @@
 """Accuracy of members, rules and the shipped pipeline on every test bed.
 
     python benchmarks/accuracy.py [--quick] [--beds ecb14 clp ...] [--split report|tune] [--jobs 2]
-        [--with autoformer]
+        [--with autoformer [--alone] [--every 3]]
 
 Banks are computed once per series and horizon (kept below benchmarks/work), then every decision is
 replayed from what had matured at its cutoff. Every scored forecast is written to Parquet;
 ``rescore.py`` recomputes the table from those files and the raw data without this package.
+With ``--alone`` only the naives and the members named by ``--with`` are scored, on the same cutoffs;
+``--every 3`` keeps those of every third re-fit point of the Autoformer.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import exp, log
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -37,9 +42,10 @@ from horizoncast.ensemble.replay import replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.horizon import DECILES, Horizon
 from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.autoformer.member import Autoformer, AutoformerState
 from horizoncast.models.registry import NAIVES, NEEDS
 from horizoncast.policy.states import MemberState
-from horizoncast.series import Series
+from horizoncast.series import History, Series
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.splitter import CutoffPlan, matured_rows
 
@@ -72,9 +78,11 @@ def cutoff_plan(cell: Cell, series: Series) -> CutoffPlan:
     short = engine.plan(series, horizon)
     rows = matured_rows(series, horizon, short.stride, engine.min_train(series, horizon))
     dates = series.dates[rows]
+    if cell.every > 1:
+        dates = dates[(series.ordinals[rows] // AutoformerConfig().refit_every) % cell.every == 0]
     if cell.last is not None:
         dates = dates[dates < cell.last]
-    ahead = 40 + horizon.cutoffs_per_horizon(short.stride) + 1
+    ahead = 0 if cell.alone else 40 + horizon.cutoffs_per_horizon(short.stride) + 1
     if cell.first is not None:
         first = max(0, int(np.searchsorted(dates, cell.first)) - ahead)
         dates = dates[first:]
@@ -88,6 +96,8 @@ def cutoff_plan(cell: Cell, series: Series) -> CutoffPlan:
 def fill_bank(cell: Cell, series: Series) -> Bank:
     """Every member at every cutoff, from the cache where nothing changed."""
     config = engine_config(cell.steps, cell.extra)
+    if cell.alone:
+        config = replace(config, members=tuple(m for m in config.members if m.name in cell.extra))
     engine = ForecastEngine(config, cache=BankCache(WORK / "cache" / cell.bed))
     bank, _ = engine.fill(series, cutoff_plan(cell, series))
     return bank
@@ -95,6 +105,12 @@ def fill_bank(cell: Cell, series: Series) -> Bank:
 
 def subjects_of(cell: Cell, bank: Bank) -> tuple[np.ndarray, dict[str, np.ndarray], list[float]]:
     """Replayed cutoffs (places in the bank), quantiles by subject on them, and kappas."""
+    if cell.alone:
+        places = np.arange(bank.windows)
+        alone = {name: bank.quantiles[k] for k, name in enumerate(bank.members)}
+        if "autoformer" in alone:
+            alone["autoformer_step0"] = untrained(cell)
+        return places, alone, []
     config = engine_config(cell.steps, cell.extra)
     states = {m.name: m.state for m in config.members} | dict.fromkeys(NAIVES, MemberState.ON)
     shipped = replay(bank, states, config.decision, least=_slice_size(bank))
@@ -131,7 +147,10 @@ def _slice_size(bank: Bank) -> int:
 def score_cell(cell: Cell) -> list[Row]:
     """All rows of one cell; its forecasts go to Parquet."""
     series = cell.load(cell.series)
-    bank = fill_bank(cell, series)
+    with steps_of_autoformer() as steps:
+        bank = fill_bank(cell, series)
+    if steps:
+        print(f"{cell.name}: autoformer's chosen steps and shares {steps}", flush=True)
     places, subjects, kappas = subjects_of(cell, bank)
     scored = bank.pick(places)
     reference = _reference(bank)
@@ -160,6 +179,22 @@ def score_cell(cell: Cell) -> list[Row]:
             )
         )
     return rows
+
+
+@contextmanager
+def steps_of_autoformer() -> Iterator[list[tuple[int, float]]]:
+    """Step and share of the network at each fit inside the body; cached rows need none."""
+    found: list[tuple[int, float]] = []
+    fit = Autoformer.fit
+
+    def watched(member: Autoformer, history: History, horizon: Horizon) -> AutoformerState:
+        state = fit(member, history, horizon)
+        if state.trained is not None:
+            found.append((state.trained.chosen[0], round(state.trained.share, 2)))
+        return state
+
+    with patch.object(Autoformer, "fit", watched):
+        yield found
 
 
 def _masked(reference: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
@@ -258,9 +293,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--only", nargs="*", type=int, default=None, help="horizons")
     parser.add_argument("--with", nargs="*", default=[], choices=sorted(NEEDS), dest="extra")
+    parser.add_argument("--alone", action="store_true", help="only the naives and those of --with")
+    parser.add_argument("--every", type=int, default=1, help="keep every n-th re-fit point")
     options = parser.parse_args()
     cells = [
-        replace(cell, extra=tuple(options.extra))
+        replace(cell, extra=tuple(options.extra), alone=options.alone, every=options.every)
         for cell in cells_of(options.beds, quick=options.quick, tune=options.split == "tune")
         if options.only is None or cell.steps in options.only
     ]
@@ -276,7 +313,9 @@ def main() -> None:
     table = aggregate(with_held_out(frame))
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
     name = "accuracy.json" if options.split == "report" and not options.quick else "accuracy-partial.json"
-    path = options.out or (RESULTS if name == "accuracy.json" else WORK) / name
+    if options.alone:
+        name = f"accuracy-{'-'.join(options.extra)}.json"
+    path = options.out or (WORK if name == "accuracy-partial.json" else RESULTS) / name
     write_results(path, table, frame)
 
 

@@ -62,10 +62,11 @@ def load(name: str) -> Series:
 
 
 def cutoffs_of(series: Series, steps: int, most: int) -> list[np.datetime64]:
-    """Matured cutoffs, newest first, of the last half of the series."""
+    """Matured cutoffs, newest first, of the last half of the series; two seasons first."""
     last = len(series) - steps - 1
-    stride = max(1, min(10, (last - len(series) // 2) // most))
-    return [series.dates[row] for row in range(last, len(series) // 2, -stride)][:most]
+    first = max(len(series) // 2, 2 * min(series.periods, default=1))
+    stride = max(1, min(10, (last - first) // most))
+    return [series.dates[row] for row in range(last, first, -stride)][:most]
 
 
 def scored(member: Any, series: Series, cutoffs: Sequence[np.datetime64], steps: int) -> dict[str, float]:
@@ -189,10 +190,14 @@ def planted(seed: int, length: int = 3200) -> tuple[Series, np.ndarray]:
     return series, 20.0 + mean
 
 
+FRESH = (101, 102, 103)
+"""Seeds that no setting was chosen on."""
+
+
 def signal(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Share of the variance explained by the covariate's effect that the trained network recovers."""
     rows = []
-    for seed in range(3):
+    for seed in FRESH:
         series, truth = planted(seed)
         member, horizon = Recorded(AutoformerConfig(**settings)), Horizon(steps=7)
         cutoffs = [series.dates[row] for row in range(3180, 2960, -7)]
@@ -259,13 +264,18 @@ def exchange(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def unseen(settings: dict[str, Any]) -> list[dict[str, Any]]:
+WAYS = ("last_layer", "ensemble", "mc_dropout")
+
+
+def unseen(
+    settings: dict[str, Any], ways: Sequence[str] = WAYS, seeds: Sequence[int] = (101, 102, 103)
+) -> list[dict[str, Any]]:
     """Epistemic variance on inputs unlike those of training, relative to those like them."""
     rows = []
-    for method in ("last_layer", "ensemble", "mc_dropout"):
+    for method in ways:
         ratios: dict[str, list[float]] = {}
         areas: dict[str, list[float]] = {}
-        for seed in range(3):
+        for seed in seeds:
             for kind, (normal, strange) in epistemic_of(method, seed, settings).items():
                 ratios.setdefault(kind, []).append(float(np.median(strange) / np.median(normal)))
                 areas.setdefault(kind, []).append(float(np.mean(strange[:, None] > normal[None, :])))
@@ -276,6 +286,7 @@ def unseen(settings: dict[str, Any]) -> list[dict[str, Any]]:
                     "kind": kind,
                     "ratio": float(np.median(ratios[kind])),
                     "auc": float(np.median(areas[kind])),
+                    "seeds": len(seeds),
                 }
             )
             print(rows[-1], flush=True)

@@ -17,6 +17,7 @@ from horizoncast.data.ecb import ecb_pair
 from horizoncast.engine import EngineConfig
 from horizoncast.horizon import Horizon
 from horizoncast.models.registry import NEEDS
+from horizoncast.policy.states import MemberState
 from horizoncast.series import Covariate, Scale, Series, choose_scale
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,10 @@ class Cell:
         Score at most this many of the newest cutoffs.
     extra
         Neural members that are computed besides.
+    alone
+        Whether only they and the naives are.
+    every
+        Keep the cutoffs of every n-th re-fit point of the Autoformer.
     """
 
     bed: str
@@ -59,6 +64,8 @@ class Cell:
     last: np.datetime64 | None = None
     most: int | None = None
     extra: tuple[str, ...] = ()
+    alone: bool = False
+    every: int = 1
 
     @property
     def name(self) -> str:
@@ -114,7 +121,11 @@ def engine_config(steps: int, extra: tuple[str, ...] = ()) -> EngineConfig:
 
     settings = load_settings("forecaster_30d", root=ROOT, environ={})
     config = settings.engine_config(Horizon(steps=steps))
-    members = tuple(m for m in config.members if m.name not in NEEDS or m.name in extra)
+    members = tuple(
+        replace(m, state=MemberState.SHADOW) if m.name in extra and m.state is MemberState.OFF else m
+        for m in config.members
+        if m.name not in NEEDS or m.name in extra
+    )
     return replace(config, members=members, service="benchmark", isolated=False)
 
 

@@ -25,6 +25,17 @@ def test_a_cached_member_says_so_at_once(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.strip() == "var: 60 of 60 cutoffs"
 
 
+def test_training_counts_steps_and_a_later_fit_is_not_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(as_json=False, quiet=False)
+    for _ in range(2):
+        for done in (25, 75, 150):
+            screen.advance("autoformer training", done, 150)
+    assert capsys.readouterr().err.splitlines() == [
+        "  autoformer training: 75 of 150 steps",
+        "  autoformer training: 150 of 150 steps",
+    ]
+
+
 def test_progress_on_a_terminal_is_live_and_takes_any_thread() -> None:
     screen = Screen(as_json=False, quiet=False)
     screen.log = Console(force_terminal=True, stderr=True, record=True, width=100)

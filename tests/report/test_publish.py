@@ -1,10 +1,15 @@
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from horizoncast.engine import MemberSetting
 from horizoncast.errors import AlreadyPublishedError
-from horizoncast.report.publish import publish
+from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.report.publish import publish, trainings
 from horizoncast.report.record import run_record
+from horizoncast.store.checkpoints import Checkpoint, save_checkpoint
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.publication import repair
 from horizoncast.store.metrics_log import MetricsLog
@@ -44,6 +49,35 @@ def test_two_publications_of_one_result_are_equal_but_for_manifest_and_report(tm
     for path in folders[0].iterdir():
         same = path.read_bytes() == (folders[1] / path.name).read_bytes()
         assert same == (path.name not in ("manifest.json", "report.html")), path.name
+
+
+def test_a_run_tells_how_its_network_was_trained(tmp_path):
+    result = small_result(horizon=30)
+    kept = AutoformerConfig(checkpoints=str(tmp_path / "kept"))
+    result = replace(
+        result,
+        members=(*result.members, replace(result.members[0], name="autoformer")),
+        config=replace(
+            result.config, members=(*result.config.members, MemberSetting(name="autoformer", config=kept))
+        ),
+    )
+    facts = {
+        "member": "autoformer",
+        "series": result.series.name,
+        "service": "forecaster_30d",
+        "steps": 30,
+        "chosen": [25],
+        "share": 0.5,
+        "curves": [[[0, None, 0.3], [25, 0.3, 0.2]]],
+    }
+    save_checkpoint(
+        tmp_path / "kept",
+        Checkpoint(key="k", trained_until=result.series.dates[-50], arrays={}, facts=facts),
+    )
+    files = trainings(result, "forecaster_30d")
+    assert json.loads(files["training_autoformer.json"])["key"] == "k"
+    assert trainings(result, "forecaster_7d") == {}
+    assert trainings(replace(result, members=result.members[:-1]), "forecaster_30d") == {}
 
 
 def test_a_log_that_cannot_be_written_leaves_a_published_run_that_the_next_one_completes(tmp_path):

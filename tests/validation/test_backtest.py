@@ -11,7 +11,8 @@ import pytest
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.base import MemberConfig
-from horizoncast.models.child import Task
+from horizoncast.models.child import Task, run_guarded
+from horizoncast.models.progress import TrainingStep
 from horizoncast.models.registry import MEMBERS
 from horizoncast.store.bank_cache import BankCache
 from horizoncast.validation.backtest import run_members
@@ -52,6 +53,20 @@ def test_answers_come_in_the_order_asked_and_progress_counts_up(monkeypatch: pyt
     assert [a.cutoff for a in runs["toy"].answers] == list(CUTOFFS)
     assert runs["toy"].live is runs["toy"].answers[0]
     assert seen == [("toy", n, 4) for n in (1, 2, 3, 4)]
+
+
+def test_steps_of_a_training_are_progress_and_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def child(given: Task) -> Iterator[Any]:
+        yield TrainingStep(member=given.member, done=25, total=150)
+        yield from run_guarded(given)
+
+    monkeypatch.setattr("horizoncast.validation.backtest.run_in_child", child)
+    seen: list[tuple[str, int, int]] = []
+    given = task("toy", enter(monkeypatch))
+    for progress in (lambda *event: seen.append(event), None):
+        runs = run_members([given], cache=None, isolated=True, workers=1, progress=progress)
+        assert [a.cutoff for a in runs["toy"].answers] == list(CUTOFFS)
+    assert seen == [("toy training", 25, 150), *(("toy", n, 4) for n in (1, 2, 3, 4))]
 
 
 def test_a_member_that_is_not_installed_is_a_recorded_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from horizoncast.models.progress import TRAINING
+
 _QUARTERS = 4
 WIDTH = 160
 
@@ -50,7 +52,7 @@ class Screen:
             yield
             return
         columns = (
-            TextColumn("{task.description:<16}"),
+            TextColumn("{task.description:<20}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -72,18 +74,19 @@ class Screen:
         self.log.print(escape(line), soft_wrap=True)
 
     def advance(self, member: str, done: int, total: int) -> None:
-        """A member has answered `done` of `total` cutoffs; called from any thread."""
+        """A member has answered `done` of `total` cutoffs, or trained as many steps; from any thread."""
         if self.quiet:
             return
         if self._live is not None:
             if member not in self._tasks:
                 self._tasks[member] = self._live.add_task(member, total=total)
-            self._live.update(self._tasks[member], completed=done)
+            self._live.update(self._tasks[member], completed=done, total=total)
             return
         quarter = _QUARTERS * done // max(1, total)
         if quarter > self._told.get(member, 0):
             self._told[member] = quarter
-            self.log.print(f"  {escape(member)}: {done} of {total} cutoffs")
+            what = "steps" if member.endswith(f" {TRAINING}") else "cutoffs"
+            self.log.print(f"  {escape(member)}: {done} of {total} {what}")
 
     def rows(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
         """A table of labels and texts."""

@@ -9,20 +9,22 @@ Letters in shapes: T sessions of the target.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from horizoncast.calendar import CalendarKind, Dates
+from horizoncast.calendar import CalendarKind
 from horizoncast.data import align, checks, plausible
+from horizoncast.data.build import build_series, digest_of, scale_of
 from horizoncast.data.checks import Column, Finding, Severity
 from horizoncast.data.reading import TARGET_KEY, Reader, covariate_key, moment_of
 from horizoncast.data.report import DataReport
 from horizoncast.data.sources import Rows
 from horizoncast.data.target import Aggregate, CovariateSpec, Fill, Target
-from horizoncast.series import Covariate, Floats, Scale, Series
+from horizoncast.errors import DataError
+from horizoncast.series import Scale, Series
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +74,45 @@ def load_series(
     report, series = _examine(target, as_of, now, reader)
     report.raise_if_blocking()
     assert series is not None
+    alone = LoadedSeries(series=series, report=report)
+    others = [
+        _load_related(
+            replace(other, max_staleness=None),
+            as_of=as_of,
+            now=now,
+            store=store,
+            known_at=known_at,
+            later_overrides=later_overrides,
+        )
+        for other in target.related
+    ]
+    return with_related(alone, others) if others else alone
+
+
+def _load_related(
+    target: Target,
+    *,
+    as_of: np.datetime64 | None,
+    now: np.datetime64 | None,
+    store: Path | None,
+    known_at: np.datetime64 | None,
+    later_overrides: bool,
+) -> Series | Finding:
+    """A series of the panel, or why it is left out: it is no reason to stop the run."""
+    try:
+        return load_series(
+            target, as_of=as_of, now=now, store=store, known_at=known_at, later_overrides=later_overrides
+        ).series
+    except DataError as error:
+        message = f"related series {target.name} is left out: {error}"
+        return Finding(code="related_left_out", severity=Severity.WARNING, message=message)
+
+
+def with_related(loaded: LoadedSeries, others: Sequence[Series | Finding]) -> LoadedSeries:
+    """The series with its panel; the digest covers it, and the report names what is left out."""
+    series = replace(loaded.series, related=tuple(o for o in others if isinstance(o, Series)))
+    findings = loaded.report.findings + tuple(o for o in others if isinstance(o, Finding))
+    report = replace(loaded.report, findings=_ranked(list(findings)), digest=digest_of(series))
     return LoadedSeries(series=series, report=report)
 
 
@@ -117,14 +158,6 @@ def read_columns(target: Target, reader: Reader, as_of: np.datetime64 | None = N
     return {k: _in_order(c.take(np.isfinite(c.values)), [], joined=joined)[0] for k, c in raw.items()}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Inputs:
-    """Clean columns: the target's, and one per covariate."""
-
-    target: Column
-    covariates: tuple[Column, ...]
-
-
 def _examine(
     target: Target, as_of: np.datetime64 | None, now: np.datetime64 | None, reader: Reader
 ) -> tuple[DataReport, Series | None]:
@@ -149,7 +182,7 @@ def _examine(
     report = replace(report, first=column.dates[0], last=column.dates[-1], overrides=tuple(reader.overrides))
     if report.errors:
         return report, None
-    series = _build(target, _Inputs(target=column, covariates=covariates))
+    series = build_series(target, column, covariates)
     return _completed(report, series), series
 
 
@@ -255,7 +288,7 @@ def _judge_target(column: Column, target: Target) -> list[Finding]:
     findings += _check_lookahead(column, target) + checks.check_positive(column, target.scale)
     findings += checks.check_negative(column, target.nonnegative)
     slips = plausible.check_unit_slip(column)
-    findings += slips or plausible.check_jump(column, _scale_of(target, column.values)[0], limits)
+    findings += slips or plausible.check_jump(column, scale_of(target, column.values)[0], limits)
     return findings + plausible.check_stuck(column, limits.stuck)
 
 
@@ -321,75 +354,3 @@ def _late_covariate(
         f"max_carry = {spec.max_carry}; members that need it will say so; update it"
     )
     return [Finding(code="late_covariate", severity=Severity.WARNING, message=message)]
-
-
-def _scale_of(target: Target, values: Floats) -> tuple[Scale, str]:
-    return align.stable_scale(values) if target.scale is None else (target.scale, "declared")
-
-
-def _build(target: Target, inputs: _Inputs) -> Series:
-    column = inputs.target
-    dates, values = column.dates, column.values
-    if target.calendar.kind is not CalendarKind.BUSINESS:
-        dates, values = _on_grid(target, dates, values)
-    observed = np.isfinite(values)
-    periods = align.usable_periods(target.calendar, len(dates)) if target.periods is None else target.periods
-    season = periods[0] if periods and target.missing.policy is Fill.SEASONAL else None
-    scale, reason = _scale_of(target, column.values)
-    return Series(
-        name=target.name,
-        unit=target.unit,
-        calendar=target.calendar,
-        dates=dates,
-        values=align.fill_gaps(values, target.missing.policy, season),
-        observed=observed,
-        scale=scale,
-        scale_reason=reason,
-        periods=periods,
-        covariates=tuple(
-            _covariate(spec, rows, target, dates)
-            for spec, rows in zip(target.covariates, inputs.covariates, strict=True)
-        ),
-        dating_offset=target.dating_offset,
-        nonnegative=target.nonnegative,
-    )
-
-
-def _on_grid(target: Target, dates: Dates, values: Floats) -> tuple[Dates, Floats]:
-    grid, place = align.regular_grid(target.calendar, dates)
-    out = np.full(len(grid), np.nan)
-    out[place] = values
-    return grid, out
-
-
-def _covariate(spec: CovariateSpec, rows: Column, target: Target, sessions: Dates) -> Covariate:
-    values = align.align_covariate(
-        target.calendar,
-        sessions,
-        rows.dates,
-        rows.values,
-        max_carry=spec.max_carry,
-        exact=spec.known_future,
-    )
-    if spec.known_future:
-        last = sessions[-1]
-        tail = align.future_tail(target.calendar, last, rows.dates, rows.values)
-        values = np.concatenate([values, tail])
-    return Covariate(
-        name=spec.name,
-        values=values,
-        publication_lag=spec.publication_lag,
-        max_carry=spec.max_carry,
-        known_future=spec.known_future,
-    )
-
-
-def digest_of(series: Series) -> str:
-    """SHA-256 of all numbers of a series: dates, target, observed mask, covariates by name."""
-    state = hashlib.sha256(series.name.encode())
-    for array in (series.dates.astype(np.int64), series.values, series.observed_mask):
-        state.update(np.ascontiguousarray(array).tobytes())
-    for covariate in series.covariates:
-        state.update(covariate.name.encode())
-        state.update(covariate.values.tobytes())
-    return state.hexdigest()

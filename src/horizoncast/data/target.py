@@ -257,6 +257,8 @@ class Target:
         How several rows become one session; None means one row per session.
     start
         Rows before this date are not read.
+    related
+        Targets whose series a member may learn from besides: a panel. Their own are not followed.
     """
 
     name: str
@@ -273,6 +275,7 @@ class Target:
     max_staleness: int | None = None
     aggregate: Aggregate | None = None
     start: np.datetime64 | None = None
+    related: tuple[Target, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -292,10 +295,31 @@ class Target:
                 f"{self.name}: an ecb target has no columns for its covariates",
                 action='give each a source = { type = "ecb", pair = "EURUSD" }',
             )
+        self._check_related()
         if self.periods is not None and (
             any(p < 2 for p in self.periods) or list(self.periods) != sorted(set(self.periods))
         ):
             raise ConfigError(f"{self.name}: periods must increase from 2", value=self.periods)
+
+    def _check_related(self) -> None:
+        names = [self.name, *(other.name for other in self.related)]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"{self.name}: names of related targets repeat", value=", ".join(names))
+        own = [(c.name, c.known_future) for c in self.covariates]
+        for other in self.related:
+            if other.calendar.kind is not self.calendar.kind:
+                raise ConfigError(
+                    f"{self.name}: related {other.name} has another calendar",
+                    value=other.calendar.kind,
+                    allowed=self.calendar.kind,
+                )
+            if [(c.name, c.known_future) for c in other.covariates] != own:
+                raise ConfigError(
+                    f"{self.name}: related {other.name} has other covariates",
+                    value=", ".join(c.name for c in other.covariates) or "none",
+                    allowed=", ".join(name for name, _ in own) or "none",
+                    action="a panel shares one network: give all its series the same covariates",
+                )
 
     def _check_missing(self) -> None:
         business = self.calendar.kind is CalendarKind.BUSINESS

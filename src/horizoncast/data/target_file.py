@@ -6,7 +6,7 @@ import datetime
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -50,13 +50,19 @@ def read_target(path: Path | str) -> Target:
 
 def parse_target(text: str, *, place: str, folder: Path) -> Target:
     """Read a target from TOML text; relative paths start at `folder`."""
+    return _parsed(text, place=place, folder=folder, follow=True)
+
+
+def _parsed(text: str, *, place: str, folder: Path, follow: bool) -> Target:
+    """As `parse_target`; related targets are followed once, so that two may name each other."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{place} is no valid TOML", value=error, action="correct the line named"
         ) from error
-    return _target(_Table(values, place, _TARGET_KEYS), folder)
+    table = _Table(values, place, _TARGET_KEYS)
+    return _with_related(_target(table, folder), table, folder, follow)
 
 
 def _text_of(file: Path) -> str:
@@ -151,6 +157,7 @@ _CALENDAR_KEYS = tuple(f.name for f in fields(Calendar))
 _MISSING_KEYS = tuple(f.name for f in fields(Missing))
 _CHECKS_KEYS = tuple(f.name for f in fields(Checks))
 _COVARIATE_KEYS = tuple(f.name for f in fields(CovariateSpec))
+_RELATED_KEYS = ("name", "filter", "target")
 _TARGET_KEYS = tuple(f.name for f in fields(Target))
 
 
@@ -177,6 +184,25 @@ def _target(table: _Table, folder: Path) -> Target:
         aggregate=table.choice("aggregate", Aggregate) if "aggregate" in table.values else None,
         start=_date(table, "start"),
     )
+
+
+def _with_related(target: Target, table: _Table, folder: Path, follow: bool) -> Target:
+    """The target with its panel: other rows of the same long file, or other targets' files."""
+    found = []
+    for item in table.tables("related", _RELATED_KEYS) if follow else []:
+        if set(item.values) not in ({"name", "filter"}, {"target"}):
+            raise ConfigError(
+                f"{item.place}: a related series is other rows of this file, or another target",
+                value=", ".join(item.values),
+                allowed='name and filter = { unique_id = "1_3" }, or target = "usdcad"',
+            )
+        if "target" in item.values:
+            place = folder / f"{item.text('target')}.toml"
+            found.append(_parsed(_text_of(place), place=place.name, folder=place.parent, follow=False))
+        else:
+            source = replace(target.source, filter=_pairs(item, "filter", '{ unique_id = "1_3" }'))
+            found.append(replace(target, name=item.text("name"), source=source))
+    return replace(target, related=tuple(found))
 
 
 def _source(table: _Table, folder: Path) -> Source:

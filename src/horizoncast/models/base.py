@@ -234,7 +234,7 @@ def code_digest() -> str:
     """
     state = hashlib.sha256()
     package = Path(__file__).resolve().parent
-    for file in sorted([*package.rglob("*.py"), package.parent / "series.py"]):
+    for file in sorted([*package.rglob("*.py"), *(package.parent / "series").glob("*.py")]):
         state.update(file.read_bytes())
     for name in _LIBRARIES:
         state.update(f"{name}=={_version(name)}".encode())

@@ -28,6 +28,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.last_words import LastWords, redirect
 from horizoncast.models.out_of_memory import ended_for_memory, ran_out
+from horizoncast.models.progress import TrainingStep, listening
 from horizoncast.models.registry import member_class
 from horizoncast.resources import (
     Usage,
@@ -91,8 +92,10 @@ def run_guarded(task: Task) -> Iterator[Forecast | Failure]:
         yield _failure(task, error)
 
 
-def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage]:
+def run_in_child(task: Task) -> Iterator[Forecast | Failure | Usage | TrainingStep]:
     """Run a member in a child process and yield its answers as they come, its usage last.
+
+    Steps of its training come between them.
 
     When the child dies, hangs, raises or cannot be started, one `Failure` without a cutoff says why;
     answers that came before it are good.
@@ -138,7 +141,9 @@ def _start(task: Task, words: LastWords) -> tuple[Connection, Any]:
         writer.close()
 
 
-def _receive(reader: Connection, ended: Callable[[], bool]) -> Iterator[Forecast | Failure | Usage]:
+def _receive(
+    reader: Connection, ended: Callable[[], bool]
+) -> Iterator[Forecast | Failure | Usage | TrainingStep]:
     """Answers until the child closes its end, by finishing or by dying.
 
     A process that the child left behind may hold its end open: the child's own end ends it too.
@@ -162,8 +167,9 @@ def _serve(writer: Connection, task: Task, parent: int, words: str) -> None:
     die_with(parent)
     limit_data(task.memory_mb)
     try:
-        for answer in run_guarded(task):
-            writer.send(answer)
+        with listening(writer.send):
+            for answer in run_guarded(task):
+                writer.send(answer)
         writer.send(usage_now(started, time.monotonic()))
     finally:
         writer.close()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from horizoncast.engine import EngineResult
+from horizoncast.report.loss_curve import newest_trainings, training_files
 from horizoncast.report.pages.run import render_run
 from horizoncast.report.plots import PHONE, fan_chart
 from horizoncast.report.texts import ENGLISH
@@ -86,12 +87,29 @@ def publish(
         record,
         root=root,
         log=log,
-        extras=charts(result) | {REPORT: report},
+        extras=charts(result) | trainings(result, record.service) | {REPORT: report},
         seen=seen,
         messages=messages,
         reprocess=reprocess,
     )
     return Published(folder=done.folder, log=log, record=record, run=done.run, problems=done.problems)
+
+
+def trainings(result: EngineResult, service: str) -> dict[str, bytes]:
+    """Loss curves of the members that keep their networks in a folder."""
+    found = []
+    for setting in result.config.members:
+        folder = getattr(setting.config, "checkpoints", "")
+        if folder and setting.name in {outcome.name for outcome in result.members}:
+            kept = newest_trainings(
+                Path(folder),
+                series=result.series.name,
+                service=service,
+                steps=result.horizon.steps,
+                cutoff=result.series.last,
+            )
+            found += [training for training in kept if training.member == setting.name]
+    return training_files(found)
 
 
 def charts(result: EngineResult) -> dict[str, bytes]:

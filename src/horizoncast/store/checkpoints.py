@@ -113,6 +113,37 @@ def load_checkpoint(folder: Path, key: str) -> Checkpoint | None:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a checkpoint says of itself, without its weights.
+
+    Parameters
+    ----------
+    key, trained_until, facts
+        As in `Checkpoint`.
+    """
+
+    key: str
+    trained_until: np.datetime64
+    facts: Mapping[str, Any]
+
+
+def manifests(folder: Path) -> list[Manifest]:
+    """Of every checkpoint in a folder, oldest file first; those that cannot be read are left out.
+
+    Whoever needs the weights of one of those is told why by `load_checkpoint`.
+    """
+    found = []
+    for place in sorted(folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
+        try:
+            manifest = _read_manifest(place, place.stem)
+        except StoreError:
+            continue
+        until = np.datetime64(manifest["trained_until"], "s")
+        found.append(Manifest(key=manifest["key"], trained_until=until, facts=manifest["facts"]))
+    return found
+
+
 def _read_manifest(place: Path, key: str) -> dict[str, Any]:
     try:
         manifest = json.loads(place.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ import numpy as np
 from horizoncast.errors import HorizoncastError, StoreError
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.models.child import Task, run_guarded, run_in_child
+from horizoncast.models.progress import TrainingStep
 from horizoncast.models.registry import member_class
 from horizoncast.policy.admission import MemoryPlan
 from horizoncast.resources import Usage
@@ -21,7 +22,9 @@ from horizoncast.store.bank_cache import BankCache, row_key
 from horizoncast.validation.turns import Turns
 
 Progress = Callable[[str, int, int], None]
-"""Called with a member's name, cutoffs answered and cutoffs asked, from any thread."""
+"""Called with a member's name, cutoffs answered and cutoffs asked, from any thread.
+
+While a member trains, with ``NAME training``, steps done and most steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +118,7 @@ def _run_member(task: Task, cache: BankCache | None, isolated: bool, progress: P
     missing = tuple(cutoff for cutoff in task.cutoffs if cutoff not in found)
     usage, problems = None, []
     if missing:
-        for answer in _answers(replace(task, cutoffs=missing), isolated):
+        for answer in _answers(replace(task, cutoffs=missing), isolated, progress):
             if isinstance(answer, Usage):
                 usage = answer
             elif answer.cutoff is None:
@@ -134,8 +137,13 @@ def _run_member(task: Task, cache: BankCache | None, isolated: bool, progress: P
     return _finish(task, found, cached=hits, usage=usage, problems=problems)
 
 
-def _answers(task: Task, isolated: bool) -> Iterator[Forecast | Failure | Usage]:
-    return run_in_child(task) if isolated else run_guarded(task)
+def _answers(task: Task, isolated: bool, progress: Progress | None) -> Iterator[Forecast | Failure | Usage]:
+    """What the member answers; steps of its training go to `progress`."""
+    for answer in run_in_child(task) if isolated else run_guarded(task):
+        if not isinstance(answer, TrainingStep):
+            yield answer
+        elif progress is not None:
+            progress(answer.name, answer.done, answer.total)
 
 
 def _keys(task: Task, cutoffs: Sequence[np.datetime64] | None = None) -> dict[np.datetime64, str]:

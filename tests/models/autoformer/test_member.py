@@ -13,8 +13,9 @@ from horizoncast.forecast import Flag
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.autoformer.heads import normal_quantiles
-from horizoncast.models.autoformer.member import Autoformer, split_origins
-from horizoncast.models.autoformer.training import choose_share
+from horizoncast.models.autoformer.losses import choose_share
+from horizoncast.models.autoformer.member import Autoformer
+from horizoncast.models.autoformer.origins import split_origins
 from horizoncast.models.lag_features import choose_design, window_of
 from horizoncast.models.naive import best_period
 from horizoncast.series import Covariate
@@ -134,9 +135,10 @@ def test_a_chance_gain_keeps_the_naive():
     held = member._examples(window, state, np.arange(400, 500), SEVEN)
     rng = np.random.default_rng(0)
     noise = np.asarray(normal_quantiles(LEVELS)) + 0.5 * rng.standard_normal((100, 7, 1))
-    assert choose_share(noise, held)[0] == 0.0
-    truth = np.asarray(normal_quantiles(LEVELS)) * 0.2 + held.target[..., None]
-    assert choose_share(truth, held)[0] > 0.8
+    naive = np.broadcast_to(normal_quantiles(LEVELS), noise.shape)
+    assert choose_share(naive, noise, held.target, held.rows) == 0.0
+    truth = naive * 0.2 + held.target[..., None]
+    assert choose_share(naive, truth, held.target, held.rows) > 0.8
 
 
 # Kept networks

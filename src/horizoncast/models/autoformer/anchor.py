@@ -32,6 +32,8 @@ _CLIP = 8.0
 _BANDS = 4
 _WITH_WEEKDAY = (CalendarKind.BUSINESS, CalendarKind.DAILY, CalendarKind.INTRADAY)
 _SLOPES = (1, 5, 20, 60)
+_FADES = (1.0, 5.0, 25.0, np.inf)
+_TRAILING = (5, 20, 60)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +46,8 @@ class Examples:
         (N, L, C) and (N, L, M) of the context.
     steps, features
         (N, H, M) and (N, H, F) of the steps.
+    experts
+        (N, H, E) other simple forecasts by their distance to the anchor, last the log of the lead.
     published
         (N, H) distance from the anchor to the mean of the context: where the paper's trend starts.
     target
@@ -58,11 +62,17 @@ class Examples:
     marks: Floats32
     steps: Floats32
     features: Floats32
+    experts: Floats32
     published: Floats32
     target: Floats32
     anchor: Floats
     spread: Floats
     rows: Ints
+
+    @property
+    def known(self) -> Floats32:
+        """(N, H, F + E) all that is known of each step."""
+        return np.concatenate([self.features, self.experts], axis=-1)
 
     def pick(self, places: Ints) -> Examples:
         """Some of the origins, by place."""
@@ -131,12 +141,55 @@ def examples_at(
         marks=calendar[np.maximum(at, 0)],
         steps=marks,
         features=np.concatenate([features, marks, wide], axis=-1, dtype=np.float32),
+        experts=experts_at(window.z, design, rows, anchor, spread),
         published=((_mean(window.z, at)[:, None] - anchor) / spread).astype(np.float32),
         target=target.astype(np.float32),
         anchor=anchor,
         spread=spread,
         rows=rows,
     )
+
+
+def experts_at(z: Floats, design: Design, rows: Ints, anchor: Floats, spread: Floats) -> Floats32:
+    """(N, H, E) what other simple forecasts would add to the anchor, in units of its spread.
+
+    Trailing means, the last change as it dies away at several speeds, the season repeated, and means of
+    the last two and four seasons at the step's phase: a linear combination of them is a seasonal ARMA
+    in all but name. The last column is the log of the lead.
+    """
+    m, steps = design.anchor, anchor.shape[1]
+    lead = np.arange(1, steps + 1)
+    origins, leads = np.repeat(rows, steps), np.tile(lead, len(rows))
+    last = z[rows][:, None]
+    change = np.where(rows >= m, z[rows] - z[np.maximum(rows - m, 0)], 0.0)[:, None]
+    fading = [np.exp(-(lead - 1.0) / tau)[None, :] for tau in _FADES]
+    moves = [change * fade for fade in fading]
+    if m > 1:
+        seasonal = np.zeros(len(z))
+        seasonal[m:] = z[m:] - z[:-m]
+        mean = _trailing_mean(seasonal, m)[rows][:, None]
+        moves += [np.broadcast_to(mean, anchor.shape), last - anchor]
+    else:
+        for k in _TRAILING:
+            gap = _trailing_mean(z, k)[rows][:, None] - last
+            moves += [np.broadcast_to(gap, anchor.shape), gap * fading[1]]
+    for period in design.seasons:
+        first = anchor_row(origins, leads, period)
+        back = [first - k * period for k in range(4)]
+        past = np.stack([np.where(row >= 0, z[np.maximum(row, 0)], anchor.ravel()) for row in back])
+        means = {k: past[:k].mean(axis=0).reshape(anchor.shape) for k in (1, 2, 4)}
+        moves += [mean - anchor for k, mean in means.items() if period != m or k > 1]
+    columns = [np.broadcast_to(move, anchor.shape) / spread for move in moves]
+    columns.append(np.broadcast_to(np.log(lead)[None, :], anchor.shape))
+    return np.clip(np.stack(columns, axis=-1), -_CLIP, _CLIP).astype(np.float32)
+
+
+def _trailing_mean(x: Floats, length: int) -> Floats:
+    """(n,) mean of the last `length` values, of fewer at the start."""
+    total = np.concatenate([[0.0], np.cumsum(x - x[0])])
+    stop = np.arange(1, len(x) + 1)
+    start = np.maximum(stop - length, 0)
+    return np.asarray(x[0] + (total[stop] - total[start]) / (stop - start))
 
 
 def naive_at(window: Window, design: Design, rows: Ints, steps: int) -> tuple[Floats, Floats]:

@@ -25,6 +25,24 @@ def moving_average(x: Tensor, kernel: int) -> Tensor:
     return (total[:, kernel:] - total[:, :-kernel]) / kernel
 
 
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) whose masks are drawn on the processor.
+
+    An accelerator draws other random numbers: with its own masks it would train another network.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape; unchanged in evaluation mode."""
+        if not self.training or self.rate == 0.0:
+            return x
+        kept = torch.rand(x.shape) >= self.rate
+        return x * kept.to(device=x.device, dtype=x.dtype) / (1.0 - self.rate)
+
+
 class SeriesDecomposition(nn.Module):
     """Seasonal and trend part, ``X_t = AvgPool(X), X_s = X - X_t`` (eq. 1), both (B, L, D).
 
@@ -133,7 +151,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(width, inner, bias=False), nn.Linear(inner, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, D) to the same."""
@@ -151,7 +169,7 @@ class EncoderLayer(nn.Module):
         self.attention = AutoCorrelation(width, factor)
         self.forward_part = FeedForward(width, inner, dropout)
         self.first, self.second = SeriesDecomposition(kernels), SeriesDecomposition(kernels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, D) to the same."""
@@ -171,7 +189,7 @@ class DecoderLayer(nn.Module):
         self.forward_part = FeedForward(width, inner, dropout)
         self.first, self.second, self.third = (SeriesDecomposition(kernels) for _ in range(3))
         self.trend = nn.Conv1d(width, outputs, 3, padding=1, padding_mode="circular", bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """(B, L, D) and the encoder's (B, S, D) to seasonal (B, L, D) and trend (B, L, outputs)."""

@@ -9,6 +9,7 @@ from horizoncast.models.base import MemberConfig
 
 VARIANTS = ("quantile", "bayesian", "hierarchical")
 STARTS = ("anchored", "published")
+DEVICES = ("auto", "cpu", "cuda")
 METHODS = ("last_layer", "ensemble", "mc_dropout", "none")
 _MULTI_SCALE = (7, 13, 25, 49)
 
@@ -40,13 +41,21 @@ class AutoformerConfig(MemberConfig):
         Most training steps (0 answers with the naive, for comparison; long horizons take fewer), steps
         between looks at the held-back windows, and looks without a gain after which training stops.
     batch, learning_rate, weight_decay
-        Of AdamW on a one-cycle schedule.
-    origins
-        Most training origins; evenly drawn when the window holds more.
+        Of AdamW; the rate rises, then falls along half a cosine.
+    origins, min_origins
+        Most training origins of a series, evenly drawn when the window holds more; fewest that a network
+        is trained on: with fewer only its head is, in closed form.
     held_back
         Share of the window, its newest part, that chooses the step and the share of the network.
     seeds, samples
         Networks of the ensemble; passes of Monte Carlo dropout.
+    warm
+        Whether the head starts at the closed-form answer where that is better than the naive.
+    panel
+        Whether series related to the target are learnt from.
+    device
+        ``auto`` trains on an accelerator that torch can use, ``cpu`` and ``cuda`` where they say. The
+        processor answers in any case.
     checkpoints
         Folder of trained networks that later runs reuse; empty keeps none.
     """
@@ -66,14 +75,18 @@ class AutoformerConfig(MemberConfig):
     dropout: float = 0.1
     kernel: int = 25
     factor: float = 1.0
-    steps: int = 400
+    steps: int = 150
     check_every: int = 25
     patience: int = 3
     batch: int = 32
     learning_rate: float = 0.003
     weight_decay: float = 0.05
     origins: int = 800
+    min_origins: int = 60
     held_back: float = 0.2
+    warm: bool = True
+    panel: bool = True
+    device: str = "auto"
     seeds: int = 3
     samples: int = 20
     checkpoints: str = field(default="", repr=False)
@@ -82,11 +95,12 @@ class AutoformerConfig(MemberConfig):
         _one_of("variant", self.variant, VARIANTS)
         _one_of("start", self.start, STARTS)
         _one_of("uncertainty", self.uncertainty, METHODS)
+        _one_of("device", self.device, DEVICES)
         for name in ("context", "d_model", "feed_forward", "encoder_layers", "decoder_layers", "check_every"):
             _between(name, getattr(self, name), 1, 4096)
         for name in ("label", "steps", "patience"):
             _between(name, getattr(self, name), 0, 10000)
-        for name in ("kernel", "batch", "seeds", "samples", "origins"):
+        for name in ("kernel", "batch", "seeds", "samples", "origins", "min_origins"):
             _between(name, getattr(self, name), 1, 100_000)
         _between("dropout", self.dropout, 0.0, 0.9)
         _between("held_back", self.held_back, 0.05, 0.5)

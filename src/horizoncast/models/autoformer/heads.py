@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import NormalDist
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Array = npt.NDArray[np.float64]
 
 
 def normal_quantiles(levels: Sequence[float]) -> list[float]:
@@ -62,6 +66,24 @@ class QuantileHead(nn.Module):
         lower = gaps[..., : self.middle].flip(-1).cumsum(dim=-1).flip(-1)
         return torch.cat([median - lower, median, median + upper], dim=-1)
 
+    def start_at(self, weights: Array, constant: float, level: float, slope: float) -> None:
+        """Median ``w f + b`` and widths ``exp(level + slope log h)`` times the normal's.
+
+        Parameters
+        ----------
+        weights
+            (F,) of the last F features of the last layer, standardised; the last of them is log h.
+        """
+        gaps = torch.tensor([b - a for a, b in pairwise(normal_quantiles(self.levels))])
+        leads = torch.linspace(-2.0, 2.0, 9)
+        wanted = torch.log(torch.expm1(torch.exp(level + slope * leads)[:, None] * gaps))
+        with torch.no_grad():
+            self.location.weight[:, -len(weights) :] = torch.from_numpy(weights).float()
+            self.location.bias.fill_(constant)
+            self.gaps.bias.copy_(wanted.mean(dim=0))
+            steep = (leads[:, None] * (wanted - wanted.mean(dim=0))).sum(dim=0) / (leads**2).sum()
+            self.gaps.weight[:, -1] = steep
+
     def loss(self, quantiles: Tensor, target: Tensor) -> Tensor:
         """Mean pinball loss (Koenker & Bassett 1978)."""
         return pinball(quantiles, target, self.levels).mean()
@@ -91,6 +113,14 @@ class GaussianHead(nn.Module):
         spread = torch.exp(self.spread(features).clamp(-4.0, 4.0)).unsqueeze(-1)
         quantiles: Tensor = mean + spread * self.normal
         return quantiles
+
+    def start_at(self, weights: Array, constant: float, level: float, slope: float) -> None:
+        """As `QuantileHead.start_at`."""
+        with torch.no_grad():
+            self.location.weight[:, -len(weights) :] = torch.from_numpy(weights).float()
+            self.location.bias.fill_(constant)
+            self.spread.bias.fill_(level)
+            self.spread.weight[:, -1] = slope
 
     def loss(self, quantiles: Tensor, target: Tensor) -> Tensor:
         """Mean negative log likelihood of the normal whose quantiles these are."""

@@ -13,32 +13,31 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.errors import MissingCovariateError, ModelError, StoreError
+from horizoncast.errors import ModelError, StoreError
 from horizoncast.forecast import Flag
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.autoformer.anchor import Examples, examples_at, naive_at, spans_two_years
 from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.autoformer.origins import joined, related_origins, split_origins
 from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
 from horizoncast.models.lag_features import (
     Design,
     Window,
     choose_design,
     require_covariates,
-    usable_rows,
     window_of,
 )
 from horizoncast.models.naive import gaussian_prediction
+from horizoncast.models.progress import report_training
 from horizoncast.series import History
 
 if TYPE_CHECKING:
-    from horizoncast.models.autoformer.training import Trained
+    from horizoncast.models.autoformer.trained import Trained
     from horizoncast.models.autoformer.uncertainty import Parts
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_FEWEST_ORIGINS = 24
-_HELD = 96
 _MEMORY = 600
 """Sessions before a cutoff beyond which nothing matters to its inputs, seasons apart."""
 
@@ -88,6 +87,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         """
         window = window_of(history)
         design = choose_design(window, history.periods, horizon)
+        design = replace(design, seasons=tuple(p for p in history.periods if 3 * p <= len(window.z)))
         context = min(self.config.context, max(8, len(window.z) // 4))
         level = max(float(np.std(window.z)), 1e-12)
         yearly = spans_two_years(window.dates)
@@ -97,12 +97,25 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         split = split_origins(window, design, horizon.steps, context, self.config)
         if split is None:
             return state
-        seed = seed_of(self.service, history.series.name, self.name, history.cutoff)
         learn, held = (self._examples(window, state, rows, horizon) for rows in split)
-        return replace(state, trained=self._kept_or_trained(learn, held, seed, context, history.cutoff))
+        if history.related and self.config.panel:
+            others = related_origins(
+                history.related,
+                design,
+                horizon,
+                self.config,
+                context=context,
+                yearly=yearly,
+                before=window.dates[split[1][0]],
+            )
+            learn = joined([learn, *others])
+        return replace(
+            state,
+            trained=self._kept_or_trained(learn, held, history, horizon, own=len(split[0]), context=context),
+        )
 
     def _kept_or_trained(
-        self, learn: Examples, held: Examples, seed: int, context: int, cutoff: np.datetime64
+        self, learn: Examples, held: Examples, history: History, horizon: Horizon, *, own: int, context: int
     ) -> Trained:
         """The network of an earlier run where one was trained on exactly this; else train and keep it.
 
@@ -111,22 +124,39 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         ModelError
             When the kept network is damaged: a person must know before it is replaced.
         """
-        from horizoncast.models.autoformer.artefacts import from_checkpoint, to_checkpoint, training_key
         from horizoncast.models.autoformer.training import train
+
+        cutoff, series = history.cutoff, history.series.name
+        seed = seed_of(self.service, series, self.name, cutoff)
+        label = min(self.config.label, context)
+
+        def tell(done: int, total: int) -> None:
+            report_training(self.name, done, total)
+
+        if not self.config.checkpoints:
+            return train(self.config, learn, held, label=label, seed=seed, own=own, tell=tell)
+        from horizoncast.models.autoformer.artefacts import (
+            KeptDescents,
+            from_checkpoint,
+            to_checkpoint,
+            training_key,
+        )
         from horizoncast.store.checkpoints import load_checkpoint, save_checkpoint
 
-        label = min(self.config.label, context)
-        if not self.config.checkpoints:
-            return train(self.config, learn, held, label=label, seed=seed)
         folder = Path(self.config.checkpoints)
-        key = training_key((self.digest(), seed, label, cutoff), learn, held)
+        key = training_key((self.digest(), seed, label, own, cutoff), learn, held)
         try:
             kept = load_checkpoint(folder, key)
             if kept is not None:
                 kept.check_cutoff(cutoff)
                 return from_checkpoint(kept)
-            trained = train(self.config, learn, held, label=label, seed=seed)
-            save_checkpoint(folder, to_checkpoint(key, trained, cutoff))
+            parts = KeptDescents(folder, key, cutoff)
+            trained = train(
+                self.config, learn, held, label=label, seed=seed, own=own, tell=tell, resume=parts
+            )
+            about = {"member": self.name, "series": series, "service": self.service, "steps": horizon.steps}
+            save_checkpoint(folder, to_checkpoint(key, trained, cutoff, about))
+            parts.clear()
         except StoreError as error:
             raise ModelError("autoformer: checkpoint", value=str(error)) from error
         return trained
@@ -163,10 +193,11 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             naive = gaussian_prediction(anchor[0], spread[0], levels)
             short = (Flag.SHORT_HISTORY,) if state.design.spread > 0 and self.config.steps > 0 else ()
             return Prediction(quantiles=naive.quantiles, flags=(*short, *naive.flags))
+        from horizoncast.models.autoformer.trained import final_quantiles
         from horizoncast.models.autoformer.uncertainty import at_levels
 
         examples = self._examples(window, state, np.array([len(window.z) - 1]), horizon)
-        scaled = at_levels(np.asarray(shared_quantiles(state.trained, examples)[0]), LEVELS, levels)
+        scaled = at_levels(final_quantiles(state.trained, examples)[0], LEVELS, levels)
         return Prediction(quantiles=examples.anchor[0][:, None] + examples.spread[0][:, None] * scaled)
 
     def inputs(self, state: AutoformerState, history: History, horizon: Horizon) -> Examples:
@@ -184,55 +215,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
 
     def uncertainty(self, state: AutoformerState, history: History, horizon: Horizon) -> Parts:
         """Aleatoric and epistemic variances (1, H) in the scaled space, before sharing with the naive."""
-        from horizoncast.models.autoformer.training import answer
+        from horizoncast.models.autoformer.trained import answer
 
         assert state.trained is not None
         return answer(state.trained, self.inputs(state, history, horizon))
-
-
-def shared_quantiles(trained: Trained, examples: Examples) -> Floats:
-    """(N, H, Q) in the scaled space: the naive's, moved toward the network's by the chosen share."""
-    from horizoncast.models.autoformer.heads import normal_quantiles
-    from horizoncast.models.autoformer.training import answer
-
-    naive = np.broadcast_to(normal_quantiles(LEVELS), (*examples.target.shape, len(LEVELS)))
-    if trained.share == 0:
-        return np.asarray(naive)
-    return np.asarray(naive + trained.share * (answer(trained, examples).quantiles - naive))
-
-
-def split_origins(
-    window: Window, design: Design, steps: int, context: int, config: AutoformerConfig
-) -> tuple[Ints, Ints] | None:
-    """Origins to learn from, and, purged by H sessions, later ones held back; None where too few.
-
-    Raises
-    ------
-    MissingCovariateError
-        When it is the covariates that leave too few.
-    """
-    rows = np.arange(max(design.anchor, context // 2), len(window.z) - steps)
-    if len(rows) < _FEWEST_ORIGINS:
-        return None
-    leads = np.full(len(rows), steps)
-    usable = usable_rows(window, rows, leads) & usable_rows(window, rows, np.ones_like(leads))
-    if usable.sum() < _FEWEST_ORIGINS:
-        raise MissingCovariateError(
-            "covariates are missing in almost all of the training window",
-            value=f"{int(usable.sum())} usable origins of {len(rows)}",
-            allowed=f"at least {_FEWEST_ORIGINS}",
-            action="leave the emptiest covariate out",
-        )
-    rows = rows[usable]
-    first = rows[int(len(rows) * (1.0 - config.held_back))]
-    learn, held = rows[rows + steps <= first], rows[rows >= first]
-    if len(learn) < _FEWEST_ORIGINS // 2 or len(held) < 4:
-        return None
-    return _thin(learn, config.origins), _thin(held, _HELD)
-
-
-def _thin(rows: Ints, most: int) -> Ints:
-    """At most `most` rows, evenly spread."""
-    if len(rows) <= most:
-        return rows
-    return np.asarray(rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)])

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from horizoncast.models.autoformer.blocks import (
     DecoderLayer,
+    Dropout,
     EncoderLayer,
     SeasonalNorm,
     SeriesDecomposition,
@@ -66,7 +67,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.token = nn.Conv1d(channels, width, 3, padding=1, padding_mode="circular", bias=False)
         self.mark = nn.Linear(marks, width, bias=False) if marks else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values: Tensor, marks: Tensor) -> Tensor:
         """(B, L, C) and (B, L, M) to (B, L, D)."""
@@ -148,7 +149,7 @@ class StepEmbedding(nn.Module):
     def __init__(self, features: int, width: int, dropout: float) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(features, 2 * width), nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Two layers with GELU."""

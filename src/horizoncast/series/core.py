@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.calendar import Calendar, CalendarKind, Dates, as_stamp, month_day_of
-from horizoncast.covariate import Covariate, carry_forward, known_column
+from horizoncast.covariate import Covariate, known_column
 from horizoncast.errors import BankError, DataError, UnknownNameError
 from horizoncast.frozen import init_fields, readonly, reduced, sealed
-from horizoncast.scale import Scale, choose_scale
-
-__all__ = ["Bools", "Covariate", "Floats", "History", "Scale", "Series", "carry_forward", "choose_scale"]
+from horizoncast.scale import Scale
+from horizoncast.series.checks import check_series
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -52,6 +51,9 @@ class Series:
         dated tomorrow and published tonight: 1).
     nonnegative
         True for demand and counts: quantiles are clipped at zero.
+    related
+        Series that a member may learn from besides; see `History.related`. Same calendar, covariates of
+        the same names in the same order.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Series:
     covariates: tuple[Covariate, ...] = ()
     dating_offset: int = 0
     nonnegative: bool = False
+    related: tuple[Series, ...] = ()
     _known: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,10 +77,11 @@ class Series:
         object.__setattr__(self, "scale", Scale.parse(self.scale))
         object.__setattr__(self, "periods", tuple(self.periods))
         object.__setattr__(self, "covariates", tuple(self.covariates))
+        object.__setattr__(self, "related", tuple(self.related))
         object.__setattr__(self, "dates", sealed(np.array(self.dates, dtype="datetime64[s]")))
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "observed", sealed(np.array(observed, dtype=np.bool_)))
-        _check_series(self)
+        check_series(self)
         object.__setattr__(self, "_known", self._as_known())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -115,7 +119,8 @@ class Series:
     def truncated(self, cutoff: np.datetime64) -> Series:
         """A series that ends at `cutoff`; covariates known in advance keep their future rows.
 
-        Rows of other covariates that a publication lag hides at the cutoff are kept, and stay hidden.
+        Rows of other covariates that a publication lag hides at the cutoff are kept, and stay hidden; so
+        are related series as a whole, of which `History.related` shows what was known.
         """
         stop = self.index_of(cutoff) + 1
         kept = {name: getattr(self, name) for name in init_fields(Series)}
@@ -170,7 +175,8 @@ class Series:
         """Hex digest of everything visible at each row, shape (T,): a cache key for bank rows.
 
         Row i covers the definition and rows 0..i as known at i (future covariates included), so
-        new observations leave the digests of the past alone.
+        new observations leave the digests of the past alone. Rows of related series count from the
+        row that may see them.
 
         Parameters
         ----------
@@ -179,13 +185,15 @@ class Series:
             forecasts that are cached. More than that drops rows whose inputs have not changed.
         """
         state = hashlib.sha256(_definition(self).encode())
-        parts = [self.dates.astype(np.int64).view(np.float64)[:, None], self.values[:, None]]
-        parts += [self.observed_mask.astype(np.float64)[:, None], self._known]
-        table = np.ascontiguousarray(np.concatenate(parts, axis=1))
+        table = self._table()
         known_future = [c.values for c in self.covariates if c.known_future]
+        others = [(other._table(), self._stops(other)) for other in self.related]
         out = []
         for i in range(len(self)):
             state.update(table[i].tobytes())
+            for rows, stops in others:
+                new = rows[stops[i - 1] if i else 0 : stops[i]]
+                state.update(len(new).to_bytes(8, "big") + new.tobytes())
             row = state.copy()
             for values in known_future:
                 coming = values[i + 1 : i + 1 + ahead]
@@ -193,6 +201,24 @@ class Series:
                 row.update(coming.tobytes())
             out.append(row.hexdigest()[:32])
         return out
+
+    def _table(self) -> Floats:
+        """(T, 3 + P) everything that rows of the past hold."""
+        parts = [self.dates.astype(np.int64).view(np.float64)[:, None], self.values[:, None]]
+        parts += [self.observed_mask.astype(np.float64)[:, None], self._known]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+    def _stops(self, other: Series) -> npt.NDArray[np.int64]:
+        """(T,) rows of a related series that may be seen at each row of this one.
+
+        A row dated ahead of the moment it is known counts from that moment: with a larger offset than
+        the other's, this series' date runs ahead of what is known of the other.
+        """
+        ahead = max(0, self.dating_offset - other.dating_offset)
+        known = np.searchsorted(other.dates, self.dates, side="right")
+        known[ahead:] = known[: len(known) - ahead]
+        known[:ahead] = 0
+        return np.asarray(known)
 
     def _as_known(self) -> Floats:
         """(T, P) covariates as usable at each session: lagged, then carried forward."""
@@ -263,6 +289,12 @@ class History:
         """Season lengths in sessions."""
         return self.series.periods
 
+    @property
+    def related(self) -> tuple[History, ...]:
+        """What may be seen of each related series at the cutoff; those with no row yet are left out."""
+        stops = [(other, int(self.series._stops(other)[self.stop - 1])) for other in self.series.related]
+        return tuple(History(series=other, stop=stop) for other, stop in stops if stop > 0)
+
     def tail(self, sessions: int) -> History:
         """The last `sessions` rows (all when there are fewer): a training window."""
         return History(series=self.series, stop=self.stop, start=max(self.start, self.stop - sessions))
@@ -287,88 +319,17 @@ class History:
         return np.asarray(self.covariates[:, self.names.index(name)])
 
 
-def _check_series(series: Series) -> None:
-    for text in (series.name, series.unit):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise DataError("a name or unit is no valid text", value=ascii(text)) from error
-    count = len(series.values)
-    if count < 2:
-        raise DataError(f"{series.name}: a series needs at least two sessions", value=count)
-    if series.values.ndim != 1 or len(series.dates) != count or len(series.observed_mask) != count:
-        raise DataError(f"{series.name}: dates, values and observed must have one length")
-    if np.isnat(series.dates).any() or (np.diff(series.dates) <= np.timedelta64(0, "s")).any():
-        raise DataError(f"{series.name}: dates must increase strictly")
-    _check_sessions(series)
-    if series.dating_offset < 0:
-        raise DataError(f"{series.name}: dating_offset must not be negative", value=series.dating_offset)
-    if any(p < 2 for p in series.periods) or list(series.periods) != sorted(set(series.periods)):
-        raise DataError(f"{series.name}: periods must increase from 2", value=series.periods)
-    _check_values(series)
-    _check_covariates(series)
-
-
-def _check_sessions(series: Series) -> None:
-    """One row per session, dated as the calendar dates: anything else is never found again by date."""
-    calendar = series.calendar
-    day = series.dates.astype("datetime64[D]")
-    if calendar.kind is not CalendarKind.INTRADAY and (day != series.dates).any():
-        raise DataError(
-            f"{series.name}: a {calendar.kind} series has dates without a time of day",
-            value=series.dates[np.argmax(day != series.dates)],
-        )
-    if calendar.kind is CalendarKind.BUSINESS and not np.is_busday(day).all():
-        raise DataError(
-            f"{series.name}: a weekend is no session of a business calendar",
-            value=day[np.argmin(np.is_busday(day))],
-            action='drop the row, or use kind = "daily"',
-        )
-    twice = np.diff(series.ordinals) <= 0
-    if twice.any():
-        raise DataError(
-            f"{series.name}: two rows in one session of the {calendar.kind} calendar",
-            value=calendar.text(series.dates[1:][np.argmax(twice)]),
-            action="join the rows of a session first",
-        )
-
-
-def _check_values(series: Series) -> None:
-    if not np.isfinite(series.values).all():
-        raise DataError(f"{series.name}: the target must be finite", action="fill or drop missing rows first")
-    if series.scale is Scale.LOG and (series.values <= 0).any():
-        raise DataError(
-            f"{series.name}: the log scale needs positive values",
-            value=float(series.values.min()),
-            action='set scale = "level"',
-        )
-    if series.nonnegative and (series.values < 0).any():
-        raise DataError(f"{series.name}: declared non-negative", value=float(series.values.min()))
-
-
-def _check_covariates(series: Series) -> None:
-    names = [c.name for c in series.covariates]
-    if len(set(names)) != len(names):
-        raise DataError(f"{series.name}: covariate names repeat", value=names)
-    for covariate in series.covariates:
-        length = len(covariate.values)
-        fits = length >= len(series.values) if covariate.known_future else length == len(series.values)
-        if covariate.values.ndim != 1 or not fits:
-            raise DataError(f"{series.name}: covariate {covariate.name} needs one value per session")
-
-
 def _definition(series: Series) -> str:
     """What besides numbers decides a forecast."""
     covariates = [(c.name, c.publication_lag, c.max_carry, c.known_future) for c in series.covariates]
-    return repr(
-        (
-            series.name,
-            series.unit,
-            str(series.scale),
-            series.periods,
-            series.dating_offset,
-            series.nonnegative,
-            series.calendar,
-            covariates,
-        )
+    parts = (
+        series.name,
+        series.unit,
+        str(series.scale),
+        series.periods,
+        series.dating_offset,
+        series.nonnegative,
+        series.calendar,
+        covariates,
     )
+    return repr((*parts, [_definition(other) for other in series.related]) if series.related else parts)
