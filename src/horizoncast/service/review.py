@@ -17,7 +17,6 @@ from horizoncast.service.status import OnRecord, statuses
 from horizoncast.store.facts import Facts, Span, heads
 from horizoncast.store.ledger.facts import is_current, ledger_facts, sqlite_query
 from horizoncast.store.ledger.peek import FailedRun, Head, Published
-from horizoncast.store.log_facts import log_facts
 from horizoncast.store.plain import time_text
 
 FIXED = ("hybrid",)
@@ -72,6 +71,8 @@ def weekly_review(services: Sequence[LightSettings], request: ReviewRequest) -> 
     days = 7 * max(REACH_WEEKS, weeks)
     span = Span(days=days, until=request.as_of, service=request.service, series=request.series)
     if request.file is not None:
+        from horizoncast.store.log_facts import log_facts
+
         facts, source = log_facts(request.file, span), request.file.name
     else:
         facts, source = _from_ledgers(services, span), "ledger"
