@@ -15,12 +15,14 @@ the terminal 1 CPU second; a page 1 MB. See measure.py for what is counted.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
 import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,10 +65,11 @@ def lay_out(work: Path) -> None:
 
 def in_process(arguments: Sequence[str], limit_s: float) -> int:
     """A run in this process; its exit code."""
-    try:
-        horizoncast([*arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
+    with redirect_stdout(io.StringIO()):
+        try:
+            horizoncast([*arguments])
+        except SystemExit as ended:
+            return int(ended.code or 0)
     return 0
 
 

@@ -208,7 +208,13 @@ def test_paper_shows_what_a_click_would(page: str, browser: Browser, folder: Pat
     assert data.startswith(b"%PDF-")
     pages = len(re.findall(rb"/Type\s*/Page\b", data))
     assert 3 <= pages <= 25
+    browser.open(
+        (folder / f"{page}.html").as_uri(), width=718, dark=True
+    )  # what A4 leaves within its margins
     browser.scheme(dark=True, media="print")
+    assert browser.value("document.documentElement.scrollWidth") <= 718
+    displays = "[...new Set([...document.querySelectorAll('tr')].map(r => getComputedStyle(r).display))]"
+    assert browser.value(displays) == ["table-row"]
     assert browser.value("getComputedStyle(document.body).color") == "rgb(34, 34, 34)"
     heights = browser.value(
         "[...document.querySelectorAll('details table')].map(t => t.getBoundingClientRect().height)"

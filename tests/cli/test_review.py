@@ -1,5 +1,6 @@
 """`review` from the command line: words that fit what is on record, the same from ledger and log."""
 
+import ast
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ def test_the_recipes_of_the_docs_run_in_three_lines(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: int
 ) -> None:
     code = recipes()[place]
-    assert len(code.strip().splitlines()) == 3
+    assert len(ast.parse(code).body) == 4  # the import, and three
     monkeypatch.chdir(root / "runs")
     exec(compile(code, str(DOCS), "exec"), {})
     out = capsys.readouterr().out
@@ -203,3 +204,18 @@ def test_send_queues_the_week_once_and_a_dead_server_fails_nothing(run: Run, roo
     settings = load_settings("weekly", root=root, environ={})
     waiting = [m for m in open_ledger(settings).outbox.all() if m.key.startswith("review/")]
     assert len(waiting) == 1
+
+
+def test_pages_are_kept_for_the_site_and_weeks_come_from_the_settings(run: Run, root: Path) -> None:
+    assert run("review", "--quiet").code == 0
+    (kept,) = (root / "runs" / "reviews").glob("*.html")
+    assert kept.read_bytes() == (root / "runs" / "review.html").read_bytes()
+    until = json.loads(run("review", "--json").out)["until"]
+    assert kept.stem == until
+    spans = [
+        json.loads(run("review", "--json", *more).out)["weeks"]
+        for more in ((), ("--set", "review.weeks=3"), ("--set", "review.weeks=3", "--weeks", "2"))
+    ]
+    assert spans == [1, 3, 2]
+    run("review", "--quiet", "--service", "weekly", "--as-of", "2023-07-11")
+    assert len(list((root / "runs" / "reviews").glob("*.html"))) == 1  # one service is no review of all

@@ -354,6 +354,15 @@ def test_failures_skips_fallbacks_and_flags_are_told_apart() -> None:
     assert service.events == ()  # the member's failure is told once
 
 
+def test_a_failure_at_past_cutoffs_is_told_although_the_member_answered() -> None:
+    facts = some_facts(range(380, 391, 5))
+    service = only(replace(facts, events=events("DeadlineExceeded", message="var: 38 of 60 cutoffs")))
+    (trouble,) = service.troubles
+    assert (trouble.subject, trouble.kind, trouble.code) == ("var", Trouble.FAILURE, "DeadlineExceeded")
+    assert trouble.reason == "38 of 60 cutoffs"
+    assert service.events == ()
+
+
 def test_services_come_in_the_order_of_the_status_strip() -> None:
     facts = some_facts(range(380, 391, 5))
     other = replace(facts.runs[-1], run_id="b", service="a_first_by_name")

@@ -77,8 +77,8 @@ def test_ledger_and_log_give_the_same_review(record: Path, until: str | None) ->
     assert service.scores and service.matured and service.actuals and service.costs
 
 
-def test_postgresql_reads_through_the_same_statements(record: Path) -> None:
-    """SQLAlchemy's way to ask, as a ledger by URL is read."""
+def test_a_ledger_by_url_is_read_through_the_same_statements(record: Path) -> None:
+    """SQLAlchemy's way to ask; tests/store has it on PostgreSQL."""
     with Ledger.at(record).database.reading() as connection:
 
         def ask(statement, values):

@@ -69,3 +69,10 @@ def test_without_replayed_decisions_the_skill_is_not_yet_known():
 def test_rounding_never_fails(value, width):
     assert math.isfinite(float(rounded(value, width)))
     assert np.sign(float(rounded(value, width))) in (0.0, np.sign(value))
+
+
+def test_the_ensemble_has_the_engines_name():
+    from horizoncast import engine
+    from horizoncast.report import summary
+
+    assert summary.ENSEMBLE == engine.ENSEMBLE

@@ -23,6 +23,7 @@ from horizoncast.service.reviewing import NAME, review_due, send_review, week_of
 from horizoncast.service.settings import Settings, load_settings
 from horizoncast.service.tick import tick
 from horizoncast.store.ledger.rows import Delivery
+from horizoncast.store.metrics_log import MetricsLog
 from mailbox_server import mail_server
 from pages import HOSTILE, check
 
@@ -204,6 +205,9 @@ def test_a_review_that_fails_is_tried_again_and_fails_no_tick(tmp_path: Path) ->
     tick(services, now=lambda: MONDAY + HOUR, start=start)
     tick(services, now=lambda: MONDAY + 2 * HOUR, start=start)
     assert start.reviews == 2
+    log = MetricsLog(tmp_path / "runs" / "metrics.jsonl").read().records
+    (event,) = [r for r in log if r.get("code") == "review_failed"]
+    assert "exit code 7" in str(event["message"])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from sqlalchemy import inspect, text
 
 from horizoncast.errors import AlreadyPublishedError, ConfigError, StoreError
 from horizoncast.forecast import Forecast
+from horizoncast.store.facts import Span
 from horizoncast.store.ledger.database import FILE, Database
+from horizoncast.store.ledger.facts import ledger_facts
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.ledger.migrations import MIGRATIONS, NEWEST, migrate, version_of
 from horizoncast.store.ledger.outbox import ATTEMPTS
@@ -428,3 +430,48 @@ def test_the_ledger_is_light_and_the_reader_lighter(module: str, heavy: set[str]
     )
     assert "horizoncast" in done.stdout.split()
     assert not heavy & set(done.stdout.split())
+
+
+# facts for a review
+
+
+def test_facts_of_a_review_are_read_by_both_databases(ledger: Ledger, tmp_path: Path) -> None:
+    record = a_record()
+    commit(ledger, tmp_path, record)
+    rows = [score(record.run_id, step=1), score(record.run_id, step=1, revision=1, actual=19.0)]
+    ledger.scores.add([replace(row, session=5, live=True) for row in rows])
+    ledger.scores.add([score(record.run_id, step=2)])  # of before sessions were recorded
+    ledger.rollout.add(
+        Transition(
+            at="2030-07-01T00:00:00.000Z",
+            service=record.service,
+            series="usd_mxn",
+            member="var",
+            before="on",
+            after="shadow",
+            who="ana",
+            reason="slow",
+            evidence={},
+        )
+    )
+    with ledger.database.reading() as connection:
+
+        def ask(statement, values):
+            return [tuple(row) for row in connection.execute(text(statement), values)]
+
+        facts = ledger_facts(ask, Span(days=364))
+        none = ledger_facts(ask, Span(days=364, service="other"))
+        early = ledger_facts(ask, Span(days=364, until="2000-01-01"))
+    (run,) = facts.runs
+    assert (run.run_id, run.best_naive, run.horizon) == (record.run_id, record.decision.best_naive, 7)
+    assert [point.step for point in facts.points[run.run_id]] == [1, 2, 3, 5, 7]
+    assert facts.points[run.run_id][-1].point == float(record.forecast.point[-1])
+    (outcome,) = facts.outcomes
+    assert (outcome.step, outcome.actual, outcome.live, outcome.covered_80) == (1, 19.0, True, True)
+    assert outcome.date == str(record.forecast.dates[0])[:10]
+    assert "1 scores" in facts.problems[0]
+    assert {row.member for row in facts.members[run.run_id]} == {m.name for m in record.members}
+    assert [(d.member, d.after, d.who) for d in facts.decisions] == [("var", "shadow", "ana")]
+    assert [event.code for event in facts.events] == ["ChildError"]
+    assert len(facts.documents[run.run_id].verdicts) == len(record.verdicts)
+    assert none.runs == early.runs == ()

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from horizoncast.cli.screen import Screen, print_json
 from horizoncast.cli.ticking import Where
 from horizoncast.errors import ConfigError, StoreError
-from horizoncast.service.review import ReviewRequest, language_of, weekly_review
+from horizoncast.service.review import ReviewRequest, weekly_review
 
 if TYPE_CHECKING:
     from horizoncast.report.review.model import Review
     from horizoncast.service.light import LightSettings
 
 PAGE = "review.html"
+REVIEWS = "reviews"
+"""Folder of past reviews beside the results; `site` shows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ def review(where: Where, request: ReviewRequest, wanted: Wanted) -> None:
     services = where.services()
     if request.service is not None:
         where.places.require_service(request.service)
-    language = wanted.language or language_of(services[0])
+    language = wanted.language or services[0].language
     found = weekly_review(services, request)
     if wanted.json:
         print_json(found)
@@ -60,7 +62,9 @@ def review(where: Where, request: ReviewRequest, wanted: Wanted) -> None:
     place = wanted.output or services[0].output_folder / PAGE
     asked_for = wanted.output is not None or wanted.send
     if asked_for or (wanted.page and not wanted.json and found.services):
-        write(found, place, language)
+        data = write(found, place, language)
+        if wanted.output is None and request.service is None and request.file is None:
+            keep(services[0].output_folder / REVIEWS / f"{found.until}.html", data)
         if not wanted.json:
             Screen(as_json=False, quiet=False).paths([("page", str(place))])
     if wanted.send:
@@ -97,15 +101,14 @@ def show(found: Review, language: str) -> None:
                 screen.out.print(f"  {line}", markup=False, soft_wrap=True)
 
 
-def write(found: Review, place: Path, language: str) -> None:
-    """The page, or the JSON where the name says so; replaced in one step.
+def write(found: Review, place: Path, language: str) -> bytes:
+    """The page, or the JSON where the name says so; replaced in one step, and returned.
 
     Raises
     ------
     StoreError
         When it cannot be written.
     """
-    from horizoncast.store.atomic import write_atomic
     from horizoncast.store.plain import json_file
 
     if place.suffix == ".json":
@@ -116,6 +119,20 @@ def write(found: Review, place: Path, language: str) -> None:
         data = render_review(found, language).encode()
     else:
         raise ConfigError("a review is a page or JSON", value=place, allowed="FILE.html or FILE.json")
+    keep(place, data)
+    return data
+
+
+def keep(place: Path, data: bytes) -> None:
+    """Write a file in one step.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be written.
+    """
+    from horizoncast.store.atomic import write_atomic
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(place, lambda handle: handle.write(data))
@@ -124,7 +141,7 @@ def write(found: Review, place: Path, language: str) -> None:
 
 
 def request_of(
-    *, weeks: int, as_of: str | None, service: str | None, target: Path | None, file: Path | None
+    *, weeks: int | None, as_of: str | None, service: str | None, target: Path | None, file: Path | None
 ) -> ReviewRequest:
     """What is asked for, as typed.
 

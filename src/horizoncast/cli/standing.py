@@ -98,7 +98,9 @@ def scores(
 
 def review(
     *,
-    weeks: Annotated[int, typer.Option("--weeks", metavar="N", help="How many weeks.")] = 1,
+    weeks: Annotated[
+        int | None, typer.Option("--weeks", metavar="N", help="How many weeks; overrides review.weeks.")
+    ] = None,
     service: Annotated[
         str | None, typer.Option("--service", metavar="NAME", help="One service only.")
     ] = None,

@@ -66,7 +66,7 @@ class Fan:
     forecast
         Bands and median.
     dates, values
-        (n,) observations up to the cutoff; drawing shows the newest of them.
+        (n,) observations, the cutoff last; drawing shows the newest of them, and NaN as a gap.
     members
         Those that answered.
     point_text
@@ -185,7 +185,7 @@ def _limit_y(axes: Axes, values: Floats, forecast: Forecast, members: list[_Line
     low_level, high_level = max(forecast.levels[0], 0.025), min(forecast.levels[-1], 0.975)
     at = [i for i, level in enumerate(forecast.levels) if low_level <= level <= high_level]
     core = np.concatenate([values, forecast.quantiles[:, at].ravel()])
-    low, high = float(core.min()), float(core.max())
+    low, high = float(np.nanmin(core)), float(np.nanmax(core))
     room = high - low or abs(high) * 0.1 or 1.0
     medians = np.concatenate([m.values for m in members]) if members else np.array([low])
     low = max(min(low, float(medians.min())), low - 0.5 * room)

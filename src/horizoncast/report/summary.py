@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from horizoncast.engine import ENSEMBLE, EngineResult
 from horizoncast.forecast import Forecast
 from horizoncast.metrics import Metric, skill
 from horizoncast.store.plain import date_texts
+
+if TYPE_CHECKING:
+    from horizoncast.engine import EngineResult
+
+ENSEMBLE = "ensemble"
+"""As the engine calls it, which is not imported to round a number; a test compares the two."""
 
 NOT_YET_KNOWN = "not yet known"
 REFERENCE = "random_walk"

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,7 @@ def overrides_layer(overrides: Mapping[str, str], name: str = "command line") ->
     return _from_pairs([(key, f"--set {key}", text) for key, text in overrides.items()], name)
 
 
+@lru_cache(maxsize=4096)
 def near_miss(variable: str) -> str | None:
     """Return the variable of ours that another one was probably meant to be, or None.
 

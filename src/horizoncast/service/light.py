@@ -27,7 +27,8 @@ _DEFAULTS: dict[str, Any] = {
     "notify": {"mail_to": [], "webhooks": [], "ping": ""},
     "cadence": {},
     "tick": {},
-    "review": {"send": "", "time": "08:00", "timezone": "America/Santiago"},
+    "rollout": {},
+    "review": {"language": "en", "weeks": 1, "send": "", "time": "08:00", "timezone": "America/Santiago"},
 }
 """As the classes of `settings` have them; a test compares the two."""
 
@@ -52,6 +53,10 @@ class LightSettings:
         Whether anybody is told of runs.
     review
         When the weekly review is sent; None when it is not.
+    language, weeks
+        Of pages and mails; how many weeks a review looks back on.
+    rollout
+        Criteria of members, as given; defaults where they are not.
     overrides
         Dotted keys from the command line, which runs are told, too.
     """
@@ -67,6 +72,9 @@ class LightSettings:
     ledger_url: str
     notifies: bool = False
     review: Cadence | None = None
+    language: str = "en"
+    weeks: int = 1
+    rollout: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,6 +108,9 @@ def read_light(
         ledger_url=str(values["ledger"]["url"]),
         notifies=any(values["notify"][key] for key in _DEFAULTS["notify"]),
         review=_review(values["review"]),
+        language=str(values["review"]["language"]),
+        weeks=int(_number("review.weeks", values["review"]["weeks"])),
+        rollout=values["rollout"],
         overrides=dict(overrides or {}),
     )
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from horizoncast.errors import ConfigError
 from horizoncast.policy.rollout import Criteria
 from horizoncast.report.review.build import REACH_WEEKS, Asked, build_review
 from horizoncast.report.review.model import Review, StatusLine
-from horizoncast.report.texts import ENGLISH
 from horizoncast.service.due import ledger_file
-from horizoncast.service.layers import merged, read_layers
 from horizoncast.service.light import LightSettings
 from horizoncast.service.status import OnRecord, statuses
 from horizoncast.store.facts import Facts, Span, heads
 from horizoncast.store.ledger.facts import is_current, ledger_facts, sqlite_query
 from horizoncast.store.ledger.peek import FailedRun, Head, Published
-from horizoncast.store.log_facts import log_facts
 from horizoncast.store.plain import time_text
 
 FIXED = ("hybrid",)
@@ -35,7 +30,7 @@ class ReviewRequest:
     Parameters
     ----------
     weeks
-        Its length.
+        Its length; None takes the setting ``review.weeks`` of the first service.
     as_of
         Its last day (ISO): nothing dated later is looked at. None takes the newest as-of on record.
     service, series
@@ -46,7 +41,7 @@ class ReviewRequest:
         Moment to judge lateness at; the clock's by default, the end of `as_of` where that is given.
     """
 
-    weeks: int = 1
+    weeks: int | None = None
     as_of: str | None = None
     service: str | None = None
     series: str | None = None
@@ -54,7 +49,7 @@ class ReviewRequest:
     now: datetime | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.weeks <= 520:
+        if self.weeks is not None and not 1 <= self.weeks <= 520:
             raise ConfigError("a review is of whole weeks", value=self.weeks, allowed="1 to 520")
 
 
@@ -72,14 +67,17 @@ def weekly_review(services: Sequence[LightSettings], request: ReviewRequest) -> 
         When a ledger or the file cannot be read.
     """
     clock = datetime.now(tz=UTC) if request.now is None else request.now
-    days = 7 * max(REACH_WEEKS, request.weeks)
+    weeks = request.weeks or services[0].weeks
+    days = 7 * max(REACH_WEEKS, weeks)
     span = Span(days=days, until=request.as_of, service=request.service, series=request.series)
     if request.file is not None:
+        from horizoncast.store.log_facts import log_facts
+
         facts, source = log_facts(request.file, span), request.file.name
     else:
         facts, source = _from_ledgers(services, span), "ledger"
     asked = Asked(
-        weeks=request.weeks,
+        weeks=weeks,
         until=request.as_of,
         made=time_text(clock),
         source=source,
@@ -99,7 +97,7 @@ def criteria_of(settings: LightSettings) -> Criteria:
     """
     usual = asdict(Criteria())
     values = {}
-    for key, value in _table(settings, "rollout").items():
+    for key, value in settings.rollout.items():
         if key not in usual:
             raise ConfigError("unknown setting in table rollout", value=key, allowed=", ".join(usual))
         try:
@@ -107,19 +105,6 @@ def criteria_of(settings: LightSettings) -> Criteria:
         except ValueError as error:
             raise ConfigError(f"rollout.{key} is no number", value=repr(value)) from error
     return Criteria(**values)
-
-
-def language_of(settings: LightSettings) -> str:
-    """Language of pages, as a service's settings have it."""
-    return str(_table(settings, "review").get("language", ENGLISH))
-
-
-def _table(settings: LightSettings, name: str) -> Mapping[str, Any]:
-    layers = read_layers(settings.service, settings.places, os.environ, settings.overrides)
-    table = merged(layers).get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{name} is no table", value=repr(table))
-    return table
 
 
 def _from_ledgers(services: Sequence[LightSettings], span: Span) -> Facts:

@@ -5,9 +5,10 @@ Letters in shapes: n leads, W cutoffs, H steps, Q levels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 
 import numpy as np
@@ -71,7 +72,7 @@ def score_live(ledger: Ledger, service: str, series: Series, *, now: datetime | 
     places = _places(ledger, service, series)
     book = OutcomeBook(database=ledger.database)
     for run_id in book.unplaced(service, series.name):  # scored by a program that did not record it
-        book.place(run_id, session=places[run_id].session, first=places[run_id].first)
+        book.place(run_id, session=places(run_id).session, first=places(run_id).first)
     leads = ledger.scores.open_leads(service, series.name, until=date_text(series.last))
     new = _scores(series, leads, at, places)
     changed, gone = _changes(series, ledger.scores.actuals(service, series.name))
@@ -199,18 +200,21 @@ class _Place:
     first: int
 
 
-def _places(ledger: Ledger, service: str, series: Series) -> dict[str, _Place]:
-    calendar = series.calendar
-    return {
-        run.run_id: _Place(
-            session=int(calendar.ordinal(as_stamp(run.cutoff))[0]), first=_first_live(run, calendar)
-        )
-        for run in ledger.runs.all(service=service, series=series.name)
-    }
+def _places(ledger: Ledger, service: str, series: Series) -> Callable[[str], _Place]:
+    """Place of a run by its id; only those that are asked for are worked out."""
+    runs = {run.run_id: run for run in ledger.runs.all(service=service, series=series.name)}
+
+    @cache
+    def place(run_id: str) -> _Place:
+        run = runs[run_id]
+        session = int(series.calendar.ordinal(as_stamp(run.cutoff))[0])
+        return _Place(session=session, first=_first_live(run, series.calendar))
+
+    return place
 
 
 def _scores(
-    series: Series, leads: Iterable[OpenLead], at: str, places: Mapping[str, _Place]
+    series: Series, leads: Iterable[OpenLead], at: str, places: Callable[[str], _Place]
 ) -> list[ScoreRow]:
     """Scores of the leads whose date has an observed value."""
     out: list[ScoreRow] = []
@@ -219,7 +223,7 @@ def _scores(
         dates = np.array([lead.date for lead in own], dtype="datetime64[s]")
         found = score_leads(series, dates, levels, np.array([lead.quantiles for lead in own]))
         known = np.flatnonzero(np.isfinite(found.actual))
-        out += [_row(own[i], found, int(i), at, places[own[i].run_id]) for i in known]
+        out += [_row(own[i], found, int(i), at, places(own[i].run_id)) for i in known]
     return out
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from horizoncast.calendar import Dates
 from horizoncast.errors import StoreError
 from horizoncast.report.pages.review import finding_of_status
-from horizoncast.report.pages.run import finding_of_run, history_of, render_run
+from horizoncast.report.pages.run import finding_of_run, render_run
 from horizoncast.report.pages.run_charts import fan_pictures
 from horizoncast.report.pages.site import (
     SiteRun,
@@ -30,12 +31,12 @@ from horizoncast.report.pages.site import (
 from horizoncast.report.publish import REPORT
 from horizoncast.report.review.model import StatusLine
 from horizoncast.report.texts import text
+from horizoncast.service.reporting import recorded_run
 from horizoncast.store.atomic import write_atomic
 from horizoncast.store.ledger.ledger import Ledger
-from horizoncast.store.ledger.rows import ENSEMBLE, RunRow
+from horizoncast.store.ledger.rows import ENSEMBLE, Floats, RunRow
 from horizoncast.store.names import safe_name
 from horizoncast.store.records import RunRecord
-from horizoncast.store.results import read_run
 
 STATE = ".site.json"
 REVIEWS = "reviews"
@@ -200,10 +201,10 @@ class _Work:
         if self.folder.holds(name, key):
             return
         finding, sub, fan = f"{service.service}: {service.series}", "", None
-        record = self._record(service.runs[0].run_id)
-        if record is not None:
-            finding, sub, point = finding_of_run(record, self.language)
-            fan = fan_pictures(record, history_of(record), point, self.language)
+        read = self._read(service.runs[0].run_id)
+        if read is not None:
+            finding, sub, point = finding_of_run(read[0], self.language)
+            fan = fan_pictures(*read, point, self.language)
         crumbs = [(self.home, "../../index.html")]
         html = service_page(
             service, finding=finding, sub=sub, fan=fan, crumbs=crumbs, made=made, language=self.language
@@ -249,15 +250,15 @@ class _Work:
             return (home / REPORT).read_text(encoding="utf-8")
         except FileNotFoundError:
             self.tell(f"making the report of {run.run_id}")
-        record = self._record(run.run_id)
-        return None if record is None else render_run(record, history_of(record), language=self.language)
+        read = self._read(run.run_id)
+        return None if read is None else render_run(*read, language=self.language)
 
-    def _record(self, run_id: str) -> RunRecord | None:
+    def _read(self, run_id: str) -> tuple[RunRecord, tuple[Dates, Floats]] | None:
         run = self.ledger.runs.get(run_id)
         if run is None or run.pruned:
             return None
         try:
-            return read_run(self.root / run.folder)
+            return recorded_run(self.ledger, self.root, run)
         except StoreError as error:
             self.problems.append(str(error))
             return None

@@ -189,6 +189,8 @@ class _Work:
         if code == 0:
             return memory.telling(REVIEW, due)
         self.tell(f"weekly review: exit code {code}; it is tried again")
+        if memory.attempt(REVIEW, due) is None:
+            _record_review_failure(self.services[0], now, code)
         return memory.tried(REVIEW, Attempt(due=due, at=now, exit_code=code))
 
     def _pull(self, services: Sequence[Looked]) -> None:
@@ -257,6 +259,19 @@ def record(settings: LightSettings, series: str, at: datetime, error: Horizoncas
         MetricsLog(settings.output_folder / METRICS).append([line])
         return
     record_failure(whole, series, at, error)
+
+
+def _record_review_failure(settings: LightSettings, at: datetime, code: int) -> None:
+    """Leave it in the log, once for each moment that it was due."""
+    from horizoncast.service.runner import METRICS
+    from horizoncast.store.log_records import event_record
+    from horizoncast.store.metrics_log import MetricsLog
+    from horizoncast.store.records import EventRecord
+
+    text = f"the weekly review ended with exit code {code}; see `horizoncast review --send`"
+    event = EventRecord(code="review_failed", message=text, severity="warning")
+    line = event_record(event, at=at, service=settings.service, series="")
+    MetricsLog(settings.output_folder / METRICS).append([line])
 
 
 def _ended(run: DueRun, code: int, limit_s: float) -> RunEndedError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,24 @@ def log_facts(log: Path, span: Span) -> Facts:
 
 def _read(log: Path) -> tuple[dict[RecordKind, list[Record]], tuple[str, ...]]:
     """Records by kind, each once, the last one written; and what was skipped."""
-    kept: dict[tuple[object, ...], Record] = {}
+    logs = [(path, read_log(path)) for path in (*every_archive(log), log)]
     problems = []
-    for path in (*every_archive(log), log):
-        contents = read_log(path)
-        kept.update((identity_of(record), record) for record in contents.records)
+    for path, contents in logs:
         if contents.problems:
             named = "; ".join(f"line {p.line}: {p.reason}" for p in contents.problems[:_NAMED])
             more = f" and {len(contents.problems) - _NAMED} more" if len(contents.problems) > _NAMED else ""
             problems.append(f"{path.name}: {len(contents.problems)} lines were skipped ({named}{more})")
     found: dict[RecordKind, list[Record]] = {kind: [] for kind in RecordKind}
-    for record in kept.values():
+    for record in _once([contents.records for _, contents in logs]):
         found[RecordKind(str(record["kind"]))].append(record)
     return found, tuple(problems)
+
+
+def _once(logs: Sequence[Sequence[Record]]) -> Iterable[Record]:
+    """Records of several logs, each once; one log holds each of them once."""
+    if len(logs) == 1:
+        return logs[0]
+    return {identity_of(record): record for records in logs for record in records}.values()
 
 
 def _runs(records: Iterable[Record], span: Span) -> tuple[RunFact, ...]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from horizoncast.errors import StoreError
 
@@ -268,6 +269,12 @@ def fields_of(kind: RecordKind) -> tuple[FieldSpec, ...]:
     return (*COMMON, *SCHEMA[kind])
 
 
+@cache
+def _specs(kind: RecordKind) -> Mapping[str, FieldSpec]:
+    """Fields of a kind by name: a log has tens of thousands of records."""
+    return {spec.name: spec for spec in fields_of(kind)}
+
+
 def identity_of(record: Mapping[str, object]) -> tuple[object, ...]:
     """Key under which a reader keeps one of several equal records; the last one written wins."""
     kind = RecordKind(str(record["kind"]))
@@ -288,9 +295,10 @@ def validate(record: object) -> None:
     if kind not in tuple(RecordKind):
         raise StoreError("unknown kind of log record", value=repr(kind), allowed=", ".join(RecordKind))
     _check_version(record.get("schema"))
-    specs = {spec.name: spec for spec in fields_of(RecordKind(kind))}
+    specs = _specs(RecordKind(kind))
     needed = {name for name, spec in specs.items() if not spec.later}
-    for name in (*needed - record.keys(), *record.keys() - specs.keys()):
+    if missing := needed - record.keys() or record.keys() - specs.keys():
+        name = next(iter(missing))
         verb = "lacks the" if name in specs else "has an unknown"
         raise StoreError(f"a {kind} record {verb} field", value=repr(name), allowed=", ".join(specs))
     for name, spec in specs.items():
@@ -318,10 +326,27 @@ def _check_version(version: object) -> None:
         raise StoreError("log record of another schema version", value=version, allowed=str(SCHEMA_VERSION))
 
 
-_PATTERNS = {
-    FieldType.STRING: re.compile(r".*", re.DOTALL),
-    FieldType.DATE: re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?"),
-    FieldType.TIME: re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z"),
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_CHECKS: Mapping[FieldType, Callable[[object], bool]] = {
+    FieldType.STRING: lambda value: isinstance(value, str),
+    FieldType.INTEGER: _is_integer,
+    FieldType.NUMBER: _is_number,
+    FieldType.BOOLEAN: lambda value: isinstance(value, bool),
+    FieldType.DATE: lambda value: isinstance(value, str) and _DATE.fullmatch(value) is not None,
+    FieldType.TIME: lambda value: isinstance(value, str) and _TIME.fullmatch(value) is not None,
+    FieldType.STRINGS: lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+    FieldType.INTEGERS: lambda value: isinstance(value, list) and all(map(_is_integer, value)),
 }
 
 
@@ -330,20 +355,4 @@ def _fits(value: object, spec: FieldSpec) -> bool:
         return spec.nullable
     if spec.choices and value not in spec.choices:
         return False
-    return _is(value, spec.type)
-
-
-def _is(value: object, kind: FieldType) -> bool:
-    match kind:
-        case FieldType.INTEGER:
-            return isinstance(value, int) and not isinstance(value, bool)
-        case FieldType.NUMBER:
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        case FieldType.BOOLEAN:
-            return isinstance(value, bool)
-        case FieldType.STRINGS:
-            return isinstance(value, list) and all(isinstance(item, str) for item in value)
-        case FieldType.INTEGERS:
-            return isinstance(value, list) and all(_is(item, FieldType.INTEGER) for item in value)
-        case _:
-            return isinstance(value, str) and _PATTERNS[kind].fullmatch(value) is not None
+    return _CHECKS[spec.type](value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -57,9 +58,22 @@ def test_the_history_is_what_was_observed_and_the_ledger_has_the_last_word() -> 
     dates, values = history_of(record)
     assert dates[-1] == record.forecast.cutoff and len(dates) > 60
     place = np.searchsorted(series.dates, dates)
-    assert (series.dates[place] == dates).all() and np.allclose(series.values[place], values)
-    _, newer = history_of(record, [(str(dates[-1])[:10], 99.0)])
-    assert newer[-1] == 99.0 and (newer[:-1] == values[:-1]).all()
+    known = np.isfinite(values)
+    assert (series.dates[place] == dates).all() and np.allclose(series.values[place][known], values[known])
+    assert known[:-1].all()  # the cutoff's own value is not always among the matured ones
+    newest = [(str(d)[:10], float(v)) for d, v in zip(series.dates[-60:], series.values[-60:], strict=True)]
+    dates, values = history_of(record, newest)
+    assert (dates[-60:] == series.dates[-60:]).all() and (values[-60:] == series.values[-60:]).all()
+
+
+def test_a_cutoff_nobody_knows_the_value_of_is_a_gap_and_not_an_earlier_day() -> None:
+    record = a_record()
+    dates, values = history_of(record)
+    short = dates[:-1], values[:-1]
+    gap = np.append(short[0], dates[-1]), np.append(short[1], np.nan)
+    page = check(render_run(record, gap))
+    assert str(record.forecast.cutoff)[:10] in page.texts
+    assert not re.search(r"\bnan\b", page.html)
 
 
 def test_a_member_that_failed_says_why_and_has_no_path() -> None:

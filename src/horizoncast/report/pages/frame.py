@@ -24,6 +24,10 @@ LETTERS = 12.5
 """Pixels; a panel is shown at 0.8 to 1.3 times its size, so that texts stay between 10 and 16."""
 
 
+_APART = 0.24
+"""Share of the axis that two ticks must lie apart, so that their texts do not meet."""
+
+
 def panel(height: int = HEIGHT) -> Canvas:
     """Size of a small chart."""
     return Canvas(width=WIDTH, height=height, letters=LETTERS)
@@ -82,8 +86,12 @@ def date_ticks(axes: Axes, days: Floats, language: str, *, most: int = 4) -> Non
     known = np.unique(days)
     wanted = np.linspace(known[0], known[-1], most)
     places = known[np.unique(np.abs(known[None, :] - wanted[:, None]).argmin(axis=1))]
-    stamps = (places * 86400).round().astype(np.int64).astype("datetime64[s]")
     span = float(known[-1] - known[0])
+    apart = [p for p in places[:-1] if places[-1] - p >= _APART * span]
+    places = np.array(
+        [p for k, p in enumerate(apart) if k == 0 or p - apart[k - 1] >= _APART * span] + [places[-1]]
+    )
+    stamps = (places * 86400).round().astype(np.int64).astype("datetime64[s]")
     axes.set_xticks(places.tolist(), [_tick(stamp, span, language) for stamp in stamps])
     axes.get_xticklabels()[-1].set_horizontalalignment("right" if len(places) > 1 else "center")
 

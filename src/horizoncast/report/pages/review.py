@@ -19,6 +19,7 @@ from horizoncast.report.pages.review_charts import (
     weights_picture,
 )
 from horizoncast.report.pages.review_tables import (
+    BEST_NAIVE,
     criteria_table,
     outcome_table,
     rollout_table,
@@ -126,7 +127,7 @@ def status_text(line: StatusLine, language: str) -> str:
     """Dates of a service's newest forecast against what was due."""
     if not line.as_of:
         return text("review.never", language)
-    if line.expected and line.expected != line.as_of:
+    if line.as_of < line.expected:
         values = {"as_of": line.as_of, "expected": line.expected, "due": line.due}
         return text("review.reason_expected", language, **values)
     return text("review.reason_as_of", language, as_of=line.as_of)
@@ -143,7 +144,7 @@ def _sections(review: Review, language: str) -> list[tuple[str, str, list[Block]
     colours = colours_of(review.services)
     makers: dict[str, Callable[[ServiceReview, int], Block]] = {
         "outcomes": lambda s, k: _outcomes(s, k, language),
-        "scores": lambda s, _: Block(head=_name(s), table=score_table(s, language)),
+        "scores": lambda s, _: _scores(s, language),
         "calibration": lambda s, k: _calibration(s, k, language),
         "weights": lambda s, k: _weights(s, k, colours, language),
         "parts": lambda s, k: _parts(s, k, language),
@@ -192,7 +193,9 @@ def outcome_title(service: ServiceReview, language: str) -> str:
     width = last.upper_80 - last.lower_80
     ends = {"low": by_width(last.lower_80, width), "high": by_width(last.upper_80, width), "date": date}
     if not known:
-        return text("review.fan.now", language, **values, **ends)
+        return text(
+            "review.fan.unscored" if service.matured else "review.fan.now", language, **values, **ends
+        )
     return text("review.fan.now_then", language, **values, **counts, **ends)
 
 
@@ -203,6 +206,14 @@ def _drawn(service: ServiceReview, language: str) -> str:
     first = service.matured[-1].as_of
     n = counted("review.fan.matured", len(service.matured), language)
     return text("review.fan.note_matured", language, n=n, first=first, last=last or first)
+
+
+def _scores(service: ServiceReview, language: str) -> Block:
+    """The scorecard; a reference that all lines share is named above them."""
+    head, shared = _name(service), {line.reference for line in service.scores}
+    if len(shared) == 1 and shared != {BEST_NAIVE}:
+        head += ", " + text("review.scores.reference", language, reference=shared.pop())
+    return Block(head=head, table=score_table(service, language))
 
 
 def _calibration(service: ServiceReview, place: int, language: str) -> Block:

@@ -34,7 +34,8 @@ def heads(area: str, names: Sequence[str], language: str, **values: object) -> l
     for name in names:
         key = f"review.{area}.{name.removeprefix('#')}"
         taken = {k: v for k, v in values.items() if f"{{{k}}}" in catalogue(language).get(key, "")}
-        found.append(Head(text=text(key, language, **taken), kind="number" if name.startswith("#") else ""))
+        words = text(key, language, **taken).replace(" %", "\u00a0%")
+        found.append(Head(text=words, kind="number" if name.startswith("#") else ""))
     return found
 
 
@@ -72,28 +73,32 @@ def outcome_table(service: ServiceReview, language: str) -> Table:
 
 def score_table(service: ServiceReview, language: str) -> Table:
     """Every subject against the naive; the ensemble first, samples apart."""
+    several = len({line.reference for line in service.scores}) > 1
     names = ("subject", "sample", "verdict", "#skill", "#windows", "#bias", "#c80", "#c95", "#recent")
     return Table(
         label=text("review.scores.label", language, service=service.service),
         head=heads("scores", names, language, unit=service.unit),
-        rows=[_score(line, language) for line in service.scores],
+        rows=[_score(line, language, several=several) for line in service.scores],
         empty=text("review.scores.empty", language),
         stacked=True,
     )
 
 
-def _score(line: ScoreLine, language: str) -> list[Cell]:
+def _score(line: ScoreLine, language: str, *, several: bool) -> list[Cell]:
     who = text("review.scores.ensemble", language) if line.subject == "ensemble" else line.subject
     sample = text(f"review.sample.{line.sample}", language)
-    if line.reference != BEST_NAIVE:
+    if several and line.reference != BEST_NAIVE:
         sample += ", " + text("review.scores.reference", language, reference=line.reference)
     ratio = ""
     if line.recent is not None and line.earlier is not None:
         ratio = f"{line.recent:.2f}; {line.earlier:.2f}"
     return [
         Cell(text=who),
-        Cell(text=sample),
-        Cell(text=words_of("common.verdict", line.verdict, language), kind=KINDS.get(line.verdict, "")),
+        Cell(text=sample, kind="" if several else "day"),
+        Cell(
+            text=words_of("common.verdict", line.verdict, language),
+            kind=f"day {KINDS.get(line.verdict, '')}".strip(),
+        ),
         number(share_text(line.skill, language, signed=True)),
         number(f"{line.n_eff:.1f}"),
         number(value_text(line.bias, language)),
@@ -145,7 +150,7 @@ def weight_table(service: ServiceReview, language: str) -> Table:
 
 
 def rollout_table(service: ServiceReview, language: str) -> Table:
-    """Members with a state: the answer of all criteria, and the commands."""
+    """Members with a state: the answer of all criteria, and the commands that take them a step up or down."""
     rows = []
     for line in service.rollout:
         met = sum(c.answer == "met" for c in line.criteria)
@@ -156,13 +161,14 @@ def rollout_table(service: ServiceReview, language: str) -> Table:
                 Cell(text=line.member),
                 Cell(text=words_of("common.state", line.state, language)),
                 Cell(text=f"{answer} ({counts})", kind=KINDS.get(line.answer, "")),
-                Cell(text=line.promote, code=True, kind="wide"),
-                Cell(text=line.rollback, code=True, kind="wide"),
+                Cell(
+                    text="\n".join(c for c in (line.promote, line.rollback) if c), code=True, kind="command"
+                ),
             ]
         )
     return Table(
         label=text("review.rollout.label", language, service=service.service),
-        head=heads("rollout", ("member", "state", "answer", "promote", "rollback"), language),
+        head=heads("rollout", ("member", "state", "answer", "command"), language),
         rows=rows,
         empty=text("review.rollout.empty", language),
         stacked=True,

@@ -99,17 +99,27 @@ def render_run(
 def history_of(record: RunRecord, newest: Sequence[tuple[str, float]] = ()) -> tuple[Dates, Floats]:
     """Observed values up to the cutoff, as far as a run folder knows them.
 
+    The validation table ends where the last matured cutoff does, up to a stride before the live one.
+
     Parameters
     ----------
     newest
         The last (date, value) pairs as the ledger keeps them; they have the last word.
+
+    Returns
+    -------
+    tuple
+        (n,) dates and values, the cutoff last; its value is NaN where nobody knows it.
     """
-    table = record.validation
-    known = np.isfinite(table.actuals) & (table.dates <= record.forecast.cutoff)
-    found = dict(zip(table.dates[known].tolist(), table.actuals[known].tolist(), strict=True))
-    found |= {np.datetime64(date, "s").tolist(): value for date, value in newest}
-    dates = np.array(sorted(found), dtype="datetime64[s]")
-    return dates, np.array([found[date] for date in dates.tolist()], dtype=np.float64)
+    table, cutoff = record.validation, record.forecast.cutoff
+    known = np.isfinite(table.actuals) & (table.dates <= cutoff)
+    found = {int(cutoff.astype(np.int64)): float("nan")}
+    found |= dict(
+        zip(table.dates[known].astype(np.int64).tolist(), table.actuals[known].tolist(), strict=True)
+    )
+    found |= {int(np.datetime64(date, "s").astype(np.int64)): value for date, value in newest}
+    seconds = sorted(found)
+    return np.array(seconds).astype("datetime64[s]"), np.array([found[s] for s in seconds])
 
 
 def finding_of_run(record: RunRecord, language: str) -> tuple[str, str, str]:

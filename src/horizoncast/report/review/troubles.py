@@ -67,28 +67,26 @@ def sorted_out(facts: Facts, every: Sequence[RunFact], counted: Sequence[RunFact
         Runs of one service and series, all of them, and those that count.
     """
     runs = {run.run_id: run for run in every if weeks.holds(run.as_of)}
-    head = every[0]
-    events = [event for event in facts.events if _belongs(event, head, runs, weeks)]
+    events = [event for event in facts.events if _belongs(event, every[0], runs, weeks)]
     members = {row.member for run in every for row in facts.members.get(run.run_id, ())}
     failed = [event for event in events if event.severity == "error" and not event.run_id]
-    rest = [event for event in events if event not in failed and not _told_by_members(event, members)]
+    partial = [event for event in events if _member_of(event) in members]
+    rest = [event for event in events if event not in failed and event not in partial]
     data = [event for event in rest if event.code in DATA_CODES]
     drift = [event for event in rest if event.code.startswith("drift_")]
     other = [event for event in rest if event not in data and event not in drift]
-    troubles = [
-        trouble
-        for run in counted
-        if weeks.holds(run.as_of)
-        for trouble in (
-            *_of_run(run),
-            *(t for row in facts.members.get(run.run_id, ()) for t in _of_member(run, row)),
-        )
-    ]
+    told = [trouble for run in counted if run.run_id in runs for trouble in _in_run(run, facts)]
+    known = {(trouble.run_id, trouble.subject, trouble.code) for trouble in told}
+    more = [_at_past_cutoffs(event, runs[event.run_id]) for event in partial]
     return SortedOut(
         data=_lines(data),
         drift=_lines(drift),
         events=_lines(other),
-        troubles=(*(_failed(event) for event in failed), *troubles),
+        troubles=(
+            *(_failed(event) for event in failed),
+            *told,
+            *(trouble for trouble in more if (trouble.run_id, trouble.subject, trouble.code) not in known),
+        ),
     )
 
 
@@ -99,10 +97,16 @@ def _belongs(event: EventFact, head: RunFact, runs: dict[str, RunFact], weeks: W
     return mine and weeks.holds(event.at)
 
 
-def _told_by_members(event: EventFact, members: set[str]) -> bool:
-    """Whether a run's event repeats the failure of one of its members, which is told as such."""
+def _member_of(event: EventFact) -> str:
+    """The member whose failure an event of a run tells, as in ``var: killed``; empty for other events."""
     name, colon, _ = event.message.partition(": ")
-    return bool(event.run_id and colon) and name in members and not event.code.islower()
+    return name if event.run_id and colon and not event.code.islower() else ""
+
+
+def _at_past_cutoffs(event: EventFact, run: RunFact) -> TroubleLine:
+    """A member's failure that did not cost its forecast, but some of its past cutoffs."""
+    member, _, reason = event.message.partition(": ")
+    return _line(run, member, _kind(event.code), event.code, reason)
 
 
 def _lines(events: Sequence[EventFact]) -> tuple[EventLine, ...]:
@@ -132,6 +136,17 @@ def _failed(event: EventFact) -> TroubleLine:
     )
 
 
+def _in_run(run: RunFact, facts: Facts) -> Iterator[TroubleLine]:
+    yield from _of_run(run)
+    for row in facts.members.get(run.run_id, ()):
+        yield from _of_member(run, row)
+
+
+def _kind(code: str) -> Trouble:
+    """Skipped where the member was not even started."""
+    return Trouble.SKIPPED if code in _NOT_STARTED else Trouble.FAILURE
+
+
 def _of_run(run: RunFact) -> Iterator[TroubleLine]:
     for flag in run.flags:
         kind = Trouble.FALLBACK if flag in _FALLBACKS else Trouble.FLAG
@@ -141,8 +156,7 @@ def _of_run(run: RunFact) -> Iterator[TroubleLine]:
 
 def _of_member(run: RunFact, row: MemberFact) -> Iterator[TroubleLine]:
     if row.failure_code is not None:
-        kind = Trouble.SKIPPED if row.failure_code in _NOT_STARTED else Trouble.FAILURE
-        yield _line(run, row.member, kind, row.failure_code, row.failure_reason or "")
+        yield _line(run, row.member, _kind(row.failure_code), row.failure_code, row.failure_reason or "")
     for flag in row.flags:
         kind = Trouble.FALLBACK if flag in _FALLBACKS else Trouble.FLAG
         yield _line(run, row.member, kind, flag, "")

@@ -40,6 +40,9 @@ AND (CAST(:service AS TEXT) IS NULL OR r.service = :service)
 AND (CAST(:series AS TEXT) IS NULL OR r.series = :series)"""
 
 
+_HELD = {None: None, 0: False, 1: True}
+
+
 def _of_span(statement: str) -> str:
     """The statement on the runs ``r`` of a span."""
     return statement.replace("OF SPAN", _SPAN)
@@ -211,9 +214,19 @@ def _outcomes(
         if session is None:
             unplaced += 1
         elif date[:10] <= until:
-            covered = (None if held is None else bool(held) for held in (low, high))
             found[run_id, subject, step] = OutcomeFact(
-                run_id, subject, step, date, session, bool(live), actual, error, loss, pit, *covered
+                run_id,
+                subject,
+                step,
+                date,
+                session,
+                live == 1,
+                actual,
+                error,
+                loss,
+                pit,
+                _HELD[low],
+                _HELD[high],
             )
     return tuple(found.values()), unplaced
 
