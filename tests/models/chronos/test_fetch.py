@@ -230,6 +230,6 @@ def test_offline_is_respected(files, start, tmp_path, monkeypatch):
 
     hub = start(files)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(StoreError, match="HF_HUB_OFFLINE forbids"):
+    with pytest.raises(StoreError, match="HF_HUB_OFFLINE forbids fetching"):
         fetch_model(REPO, tmp_path, progress=False)
     assert hub.asked == []

@@ -219,7 +219,7 @@ def _guarded(repo: str, ask: Callable[[], T]) -> T:
         return ask()
     except errors.OfflineModeIsEnabled as error:
         raise StoreError(
-            f"{repo} is not on disk, and HF_HUB_OFFLINE forbids to fetch it", action="unset HF_HUB_OFFLINE"
+            f"{repo} is not on disk, and HF_HUB_OFFLINE forbids fetching it", action="unset HF_HUB_OFFLINE"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ConfigError(f"{repo} has no such revision", action="leave --revision out") from error
