@@ -23,6 +23,7 @@ from horizoncast.models.chronos.training_state import SavedState, States
 from horizoncast.models.chronos.unfreezing import Group, group_of, groups_of, planned_steps, rate_at
 from horizoncast.models.chronos.verdict import window_losses
 from horizoncast.models.chronos.windows import Ints, Split, Windows
+from horizoncast.resources import MIB
 
 if TYPE_CHECKING:
     import torch
@@ -136,6 +137,18 @@ def tune_bolt(
         steps=steps,
         resumed_at=resumed,
     )
+
+
+def training_mb(network: Any, settings: TrainingSettings) -> float:
+    """MiB that a training holds beyond the loaded weights: gradients, two moments, and the best weights."""
+    layers = int(network.config.num_layers)
+    trained = {group.name for group in groups_of(settings, settings.steps)}
+    numbers = sum(
+        parameter.numel()
+        for name, parameter in network.named_parameters()
+        if group_of(name, encoder_layers=layers, encoder_blocks=settings.encoder_blocks) in trained
+    )
+    return float(4 * 4 * numbers / MIB)
 
 
 @contextmanager
