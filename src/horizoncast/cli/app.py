@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from horizoncast.cli import models_app, neural_app, record_app, service_app, standing
+from horizoncast.cli import models_app, neural_app, pretraining, record_app, service_app, standing
 from horizoncast.cli.arguments import (
     AsOf,
     Config,
@@ -336,6 +336,7 @@ record_app.add_to(app)
 standing.add_to(app)
 models_app.add_to(app)
 neural_app.add_to(app, models_app.models_app)
+pretraining.add_to(models_app.models_app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -13,8 +13,8 @@ from horizoncast.models.chronos.pretrain.training import Recipe, plain_recipe
 
 CARD = "README.md"
 LICENCE = "Apache-2.0"
-SMALL = 4096
-"""Tensors of fewer numbers stay float32: gains and biases through which the last value passes."""
+HALVED = ("DenseReluDense", "output_layer")
+"""Tensors kept in float16; the others carry the last value and the volatility to the output."""
 
 
 def save_model(
@@ -45,7 +45,9 @@ def save_model(
     model.config.dtype = torch.float32
     model.save_pretrained(folder)
     tensors = load_file(folder / WEIGHTS)
-    half = {n: t.half() if t.numel() >= SMALL and "shared" not in n else t for n, t in tensors.items()}
+    half = {
+        n: t.half() if t.ndim > 1 and any(part in n for part in HALVED) else t for n, t in tensors.items()
+    }
     save_file(half, folder / WEIGHTS, metadata={"format": "pt"})
     facts = {"recipe": plain_recipe(recipe), "steps": steps, "scores": scores or {}}
     numbers = sum(t.numel() for t in half.values())
