@@ -77,14 +77,15 @@ def predict_quantiles(network: Any, windows: Windows) -> Floats:
     import torch
 
     out, steps = [], windows.targets.shape[1]
+    contexts, _ = windows.centred()
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():
         for at in range(0, len(windows), _CHUNK):
-            context = torch.from_numpy(windows.contexts[at : at + _CHUNK]).to(device)
+            context = torch.from_numpy(contexts[at : at + _CHUNK]).to(device)
             answer = network(context=context).quantile_preds[:, :, :steps]
             out.append(answer.transpose(1, 2).double().cpu().numpy())
-    return np.concatenate(out)
+    return windows.restored(np.concatenate(out))
 
 
 def levels_of(network: Any) -> tuple[float, ...]:
@@ -228,10 +229,9 @@ class _Run:
                 parameter.requires_grad_(self.step >= group.start)
         self.network.train()
         device = next(self.network.parameters()).device
-        learn = self.split.learn.pick(batch)
+        contexts, targets = self.split.learn.pick(batch).centred()
         found = self.network(
-            context=torch.from_numpy(learn.contexts).to(device),
-            target=torch.from_numpy(learn.targets).to(device),
+            context=torch.from_numpy(contexts).to(device), target=torch.from_numpy(targets).to(device)
         )
         self.optimiser.zero_grad(set_to_none=True)
         found.loss.backward()
