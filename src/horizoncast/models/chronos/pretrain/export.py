@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -55,7 +54,7 @@ def save_model(
     card = Template(_CARD.read_text(encoding="utf-8")).substitute(
         name=name, revision=revision, steps=f"{steps:,}", series=f"{steps * recipe.batch:,}",
         parameters=f"{numbers / 1e6:.1f}", size=f"{size:.1f}", seed=recipe.seed,
-        recipe=json.dumps(plain_recipe(recipe), indent=1), scores=_table(scores or {}),
+        scores=_table(scores or {}),
     )  # fmt: skip
     (folder / CARD).write_text(card, encoding="utf-8")
     for extra in folder.glob("generation_config.json"):

@@ -317,8 +317,9 @@ def _attend(attention: Any, queries: Tensor, keys: Tensor, bias: Tensor, half: b
 
 def _embed(block: Any, x: Tensor, half: bool) -> Tensor:
     """Patches to tokens; differences of neighbours and raw values never leave float32."""
-    found: Tensor = _linear(block.hidden_layer(x).relu(), block.output_layer.weight, half).float()
-    return found + block.output_layer.bias + block.residual_layer(x)
+    features = _linear(block.hidden_layer(x).relu(), block.output_layer.weight, half).float()
+    found: Tensor = features + block.output_layer.bias + block.residual_layer(x)
+    return found
 
 
 def _feed(feed: Any, x: Tensor, half: bool) -> Tensor:
