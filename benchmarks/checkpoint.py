@@ -29,6 +29,7 @@ from beds import STRUCTURED, WORK, Cell, cells_of, engine_config
 from horizoncast.engine import EngineConfig, ForecastEngine
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.registry import NAIVES
+from horizoncast.policy.states import MemberState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,9 @@ def config_of(cell: Cell, model: str) -> EngineConfig:
     """The naives and the checkpoint, its context that of the service."""
     config = engine_config(cell.steps, ("chronos",))
     members = tuple(
-        replace(m, config=replace(m.config, model=model)) if isinstance(m.config, ChronosConfig) else m
+        replace(m, state=MemberState.ON, config=replace(m.config, model=model))
+        if isinstance(m.config, ChronosConfig)
+        else m
         for m in config.members
         if m.name in (*NAIVES, "chronos")
     )

@@ -17,6 +17,7 @@ import psutil
 from horizoncast.data.load import load_series
 from horizoncast.data.target_file import read_target
 from horizoncast.engine import EngineConfig, ForecastEngine, MemberSetting
+from horizoncast.errors import HorizoncastError
 from horizoncast.forecast import Failure, Forecast
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.names import (
@@ -93,4 +94,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except HorizoncastError as error:  # no checkpoint on disk, or a damaged one
+        code = error.exit_code
+        print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)

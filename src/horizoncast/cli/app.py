@@ -13,7 +13,15 @@ from typing import Annotated
 
 import typer
 
-from horizoncast.cli import models_app, neural_app, pages_app, record_app, service_app, standing
+from horizoncast.cli import (
+    models_app,
+    neural_app,
+    pages_app,
+    pretraining,
+    record_app,
+    service_app,
+    standing,
+)
 from horizoncast.cli.arguments import (
     AsOf,
     Config,
@@ -340,6 +348,7 @@ pages_app.add_to(app)
 standing.add_to(app)
 models_app.add_to(app)
 neural_app.add_to(app, models_app.models_app)
+pretraining.add_to(models_app.models_app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

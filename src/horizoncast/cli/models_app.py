@@ -71,6 +71,9 @@ def models_list(
             ]
         )  # fmt: skip
         return
+    if not found:
+        typer.echo(f"none in {folder}; fetch one, as in: horizoncast models fetch amazon/chronos-bolt-small")
+        return
     rows = [
         (place.name, str(m), "", "", "", "") if isinstance(m, StoreError) else _row(m, place == default)
         for place, m in found.items()
@@ -78,8 +81,6 @@ def models_list(
     Screen(as_json=False, quiet=False).table(
         f"models in {folder}", ("name", "class", "parameters", "context", "steps", "seen until"), rows
     )
-    if not found:
-        typer.echo("none; fetch one, as in: horizoncast models fetch amazon/chronos-bolt-small")
 
 
 @models_app.command("show")

@@ -274,6 +274,7 @@ def recalled_settings(service: str, recorded: Mapping[str, Any], current: Settin
     values = {key: value for key, value in recorded.items() if key != "service"}
     folders = {"output": current.run.output, "cache": current.run.cache}
     values["run"] = {**values.get("run", {}), **folders}
+    values["models"] = current.models.model_dump(mode="json")
     values["data"] = {**current.data.model_dump(mode="json"), **values.get("data", {})}
     layers = (Layer(name="manifest", values=values),)
     settings = _validated(layers, Settings)

@@ -1,8 +1,11 @@
 """Fine-tuning of a small Bolt: what moves, what is kept, and going on after a kill."""
 
 import copy
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +154,47 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, mode: str
     ):
         assert torch.equal(one, other), name
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from chronos_checkpoints import bolt_network, sharpen
+from horizoncast.models.chronos.bolt_training import tune_bolt
+from horizoncast.models.chronos.settings import TrainingSettings
+from horizoncast.models.chronos.windows import split_windows
+
+settings = TrainingSettings(**eval(sys.argv[3]))
+walks = list(np.cumsum(np.random.default_rng(7).standard_normal((3, 200)), axis=1))
+split = split_windows(walks, context=48, steps=8, settings=settings)
+
+def progress(step, steps, loss):
+    if step == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+network = sharpen(bolt_network(context=48, steps=8))
+tune_bolt(network, split, settings, states=Path(sys.argv[2]), key="k", progress=progress)
+"""
+
+
+def test_a_process_that_was_killed_is_taken_up_by_another_one(tmp_path: Path) -> None:
+    settings = replace(FAST, steps=20, patience=50, check_every=6, checkpoint_every=6)
+    tests = str(Path(__file__).resolve().parents[2])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tests, str(tmp_path), repr(asdict(settings))], check=False, timeout=600
+    )
+    assert killed.returncode == -signal.SIGKILL
+    split = split_of(walks(3, 200, 7))
+    fresh = sharpen(bolt_network(context=CONTEXT, steps=STEPS))
+    whole = tune_bolt(copy.deepcopy(fresh), split, settings)
+    resumed = tune_bolt(copy.deepcopy(fresh), split, settings, states=tmp_path, key="k")
+    assert resumed.resumed_at == 12
+    for (name, one), other in zip(
+        whole.network.named_parameters(), resumed.network.parameters(), strict=True
+    ):
+        assert torch.equal(one, other), name
 
 
 def test_a_state_of_another_training_is_left_alone(tmp_path: Path) -> None:

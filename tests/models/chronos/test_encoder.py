@@ -59,6 +59,7 @@ def test_vectors_know_shapes_not_levels(folder: Path) -> None:
     encoder = ChronosEncoder(folder)
     plain, moved = encoder.embed(windows()), encoder.embed(1000.0 + 50.0 * windows())
     np.testing.assert_allclose(plain.vectors, moved.vectors, atol=2e-3)
+    np.testing.assert_allclose(plain.vectors, encoder.embed(1e6 + 1e-3 * windows()).vectors, atol=2e-3)
     assert not np.allclose(plain.vectors[0], plain.vectors[1], atol=1e-2)
 
 

@@ -12,7 +12,7 @@ import pytest
 from chronos_checkpoints import make_bolt
 from horizoncast.errors import ConfigError, StoreError
 from horizoncast.models.chronos import fetch
-from horizoncast.models.chronos.fetch import fetch_model
+from horizoncast.models.chronos.fetch import fetch_model, put_in_place
 from horizoncast.models.chronos.folder import verify
 from horizoncast.models.chronos.places import place_of
 
@@ -162,6 +162,15 @@ def test_a_damaged_model_is_fetched_again(files, start, tmp_path):
     assert verify(place)
 
 
+def test_a_model_that_cannot_be_replaced_stays(tmp_path):
+    place = tmp_path / "model"
+    place.mkdir()
+    (place / "config.json").write_text("{}")
+    with pytest.raises(StoreError, match="cannot put"):
+        put_in_place(tmp_path / "nothing", place)
+    assert (place / "config.json").exists()
+
+
 def test_what_a_card_does_not_state_is_recorded_as_such(files, start, tmp_path):
     start(files, repo="me/own", licence=None)
     manifest = fetch_model("me/own", tmp_path, progress=False).manifest
@@ -230,6 +239,6 @@ def test_offline_is_respected(files, start, tmp_path, monkeypatch):
 
     hub = start(files)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(StoreError, match="HF_HUB_OFFLINE forbids"):
+    with pytest.raises(StoreError, match="HF_HUB_OFFLINE forbids fetching"):
         fetch_model(REPO, tmp_path, progress=False)
     assert hub.asked == []

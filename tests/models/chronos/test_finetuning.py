@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from horizoncast.errors import ConfigError, HistoryTooShortError, NotInstalledError
-from horizoncast.models.chronos import chronos2_training
+from horizoncast.errors import ConfigError, HistoryTooShortError, NotAdmittedError, NotInstalledError
+from horizoncast.models.chronos import chronos2_training, finetuning
+from horizoncast.models.chronos.bolt_training import training_mb
 from horizoncast.models.chronos.finetuning import Job, device_of, fine_tune
 from horizoncast.models.chronos.folder import verify
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
@@ -16,7 +17,7 @@ from horizoncast.models.chronos.settings import TrainingSettings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("chronos")
-from chronos_checkpoints import make_bolt, make_chronos2  # noqa: E402
+from chronos_checkpoints import bolt_network, make_bolt, make_chronos2  # noqa: E402
 
 FAST = TrainingSettings(
     mode="full", learning_rate=3e-3, steps=80, epochs=50, check_every=20, checkpoint_every=40, device="cpu"
@@ -141,6 +142,19 @@ def test_a_mode_of_the_other_kind_is_refused(tmp_path: Path, make, mode: str) ->
     make(tmp_path / "base")
     with pytest.raises(ConfigError, match="full"):
         fine_tune(job_of(tmp_path, settings=replace(FAST, mode=mode)))
+
+
+def test_a_training_that_does_not_fit_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bolt(tmp_path / "base")
+    monkeypatch.setattr(finetuning, "memory_available", lambda: 200 * 2**20)
+    with pytest.raises(NotAdmittedError, match="200 MiB free"):
+        fine_tune(job_of(tmp_path))
+    network = bolt_network()
+    everything = sum(p.numel() for p in network.parameters())
+    assert training_mb(network, FAST) == pytest.approx(16 * everything / 2**20)
+    assert training_mb(network, replace(FAST, mode="head")) < training_mb(network, FAST)
 
 
 def test_too_short_a_series_is_refused(tmp_path: Path) -> None:

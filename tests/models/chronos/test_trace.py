@@ -101,3 +101,5 @@ def test_short_histories_leave_none_and_damage_is_named(model: Path, tmp_path: P
     next(tmp_path.glob("*.safetensors")).write_bytes(b"torn")
     with pytest.raises(StoreError, match="digest"):
         read_trace(tmp_path, walk())
+    answer(model, walk(), tmp_path)
+    assert read_trace(tmp_path, walk()) is not None

@@ -48,6 +48,19 @@ def test_several_series_are_kept_apart() -> None:
     assert len(np.unique(blocks_of(split.test))) <= 20
 
 
+def test_small_moves_at_a_high_level_are_not_lost() -> None:
+    rows = np.random.default_rng(0).standard_normal(300)
+    plain, high = (
+        split_windows([values], context=32, steps=4, settings=TrainingSettings()).test
+        for values in (rows, 1e6 + 1e-3 * rows)
+    )
+    for one, other in zip(plain.centred(), high.centred(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(plain.centred()[0].std(axis=1), 1.0, rtol=1e-5)
+    raw = np.stack([high.centred()[1]] * 2, axis=2).astype(np.float64)
+    np.testing.assert_allclose(high.restored(raw)[:, :, 0], high.targets, rtol=1e-12)
+
+
 def test_too_short_a_history_says_so() -> None:
     with pytest.raises(HistoryTooShortError, match="no window to"):
         split_windows([np.arange(40.0)], context=32, steps=10, settings=TrainingSettings())

@@ -23,6 +23,7 @@ from horizoncast.models.chronos.training_state import SavedState, States
 from horizoncast.models.chronos.unfreezing import Group, group_of, groups_of, planned_steps, rate_at
 from horizoncast.models.chronos.verdict import window_losses
 from horizoncast.models.chronos.windows import Ints, Split, Windows
+from horizoncast.resources import MIB
 
 if TYPE_CHECKING:
     import torch
@@ -76,14 +77,15 @@ def predict_quantiles(network: Any, windows: Windows) -> Floats:
     import torch
 
     out, steps = [], windows.targets.shape[1]
+    contexts, _ = windows.centred()
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():
         for at in range(0, len(windows), _CHUNK):
-            context = torch.from_numpy(windows.contexts[at : at + _CHUNK]).to(device)
+            context = torch.from_numpy(contexts[at : at + _CHUNK]).to(device)
             answer = network(context=context).quantile_preds[:, :, :steps]
             out.append(answer.transpose(1, 2).double().cpu().numpy())
-    return np.concatenate(out)
+    return windows.restored(np.concatenate(out))
 
 
 def levels_of(network: Any) -> tuple[float, ...]:
@@ -136,6 +138,18 @@ def tune_bolt(
         steps=steps,
         resumed_at=resumed,
     )
+
+
+def training_mb(network: Any, settings: TrainingSettings) -> float:
+    """MiB that a training holds beyond the loaded weights: gradients, two moments, and the best weights."""
+    layers = int(network.config.num_layers)
+    trained = {group.name for group in groups_of(settings, settings.steps)}
+    numbers = sum(
+        parameter.numel()
+        for name, parameter in network.named_parameters()
+        if group_of(name, encoder_layers=layers, encoder_blocks=settings.encoder_blocks) in trained
+    )
+    return float(4 * 4 * numbers / MIB)
 
 
 @contextmanager
@@ -215,10 +229,9 @@ class _Run:
                 parameter.requires_grad_(self.step >= group.start)
         self.network.train()
         device = next(self.network.parameters()).device
-        learn = self.split.learn.pick(batch)
+        contexts, targets = self.split.learn.pick(batch).centred()
         found = self.network(
-            context=torch.from_numpy(learn.contexts).to(device),
-            target=torch.from_numpy(learn.targets).to(device),
+            context=torch.from_numpy(contexts).to(device), target=torch.from_numpy(targets).to(device)
         )
         self.optimiser.zero_grad(set_to_none=True)
         found.loss.backward()

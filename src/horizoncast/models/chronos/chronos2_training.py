@@ -56,11 +56,12 @@ def predict_chronos2(pipeline: Any, windows: Windows) -> Floats:
     import torch
 
     out, steps = [], windows.targets.shape[1]
+    single, _ = windows.centred()
     for at in range(0, len(windows), _BATCH):
-        contexts = torch.from_numpy(windows.contexts[at : at + _BATCH, None, :])
+        contexts = torch.from_numpy(single[at : at + _BATCH, None, :])
         answers = pipeline.predict(contexts, prediction_length=steps, limit_prediction_length=False)
         out.append(np.stack([answer[0].double().numpy().T for answer in answers]))
-    return np.concatenate(out)
+    return windows.restored(np.concatenate(out))
 
 
 def tune_chronos2(
@@ -133,7 +134,7 @@ def _until_held(values: Sequence[Floats], split: Split) -> list[npt.NDArray[np.f
     for k, row in enumerate(values):
         ends = split.learn.ends[split.learn.series == k]
         if len(ends):
-            out.append(row[: int(ends.max()) + 1 + split.steps].astype(np.float32))
+            out.append(_centred(row[: int(ends.max()) + 1 + split.steps]))
     return out
 
 
@@ -143,8 +144,14 @@ def _stopping(values: Sequence[Floats], split: Split) -> list[npt.NDArray[np.flo
     for k, row in enumerate(values):
         ends = split.held.ends[split.held.series == k]
         chosen = ends[np.unique(np.linspace(0, len(ends) - 1, _MOST_STOPPING).round().astype(int))]
-        out += [row[: int(end) + 1 + split.steps].astype(np.float32) for end in chosen]
+        out += [_centred(row[: int(end) + 1 + split.steps]) for end in chosen]
     return out
+
+
+def _centred(values: Floats) -> npt.NDArray[np.float32]:
+    """In standard deviations around the mean: single precision loses small moves at a high level."""
+    spread = float(values.std())
+    return np.asarray((values - values.mean()) / (spread if spread > 0 else 1.0), dtype=np.float32)
 
 
 def _watch(steps: int, progress: Progress | None) -> Any:

@@ -134,7 +134,13 @@ def fetch_model(repo: str, models: Path, *, revision: str | None = None, progres
 
 
 def put_in_place(staging: Path, place: Path) -> None:
-    """Rename a finished folder to its place; one that lies there is replaced."""
+    """Rename a finished folder to its place; one that lies there is replaced, or put back.
+
+    Raises
+    ------
+    StoreError
+        When the folders cannot be renamed; what lay there lies there again.
+    """
     old = place.with_name(f".{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     try:
@@ -142,6 +148,8 @@ def put_in_place(staging: Path, place: Path) -> None:
             place.rename(old)
         staging.rename(place)
     except OSError as error:
+        if old.exists() and not place.exists():
+            old.rename(place)
         raise StoreError(f"cannot put {place} in place", value=error.strerror or error) from error
     shutil.rmtree(old, ignore_errors=True)
 
@@ -219,7 +227,7 @@ def _guarded(repo: str, ask: Callable[[], T]) -> T:
         return ask()
     except errors.OfflineModeIsEnabled as error:
         raise StoreError(
-            f"{repo} is not on disk, and HF_HUB_OFFLINE forbids to fetch it", action="unset HF_HUB_OFFLINE"
+            f"{repo} is not on disk, and HF_HUB_OFFLINE forbids fetching it", action="unset HF_HUB_OFFLINE"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ConfigError(f"{repo} has no such revision", action="leave --revision out") from error

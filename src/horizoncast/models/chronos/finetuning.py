@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.errors import ConfigError
+from horizoncast.errors import ConfigError, NotAdmittedError
 from horizoncast.models.chronos.bolt_training import (
     Progress,
     Tuned,
     levels_of,
     predict_quantiles,
+    training_mb,
     tune_bolt,
 )
 from horizoncast.models.chronos.chronos2_training import losses_of, require_mode, tune_chronos2
@@ -35,11 +36,15 @@ from horizoncast.models.chronos.settings import TrainingSettings
 from horizoncast.models.chronos.unfreezing import groups_of
 from horizoncast.models.chronos.verdict import Verdict, blocks_of, judge, window_losses
 from horizoncast.models.chronos.windows import Split, Windows, split_windows
+from horizoncast.resources import MIB, memory_available
 from horizoncast.store.atomic import write_atomic
 from horizoncast.store.plain import plain
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+_BATCH_MB = 300.0
+"""Activations of a batch, kept for the gradients."""
 
 RECORD, PLOT, STATES = "finetune.json", "loss.png", "states"
 
@@ -131,7 +136,7 @@ def fine_tune(job: Job, progress: Progress | None = None) -> FineTuned:
     HistoryTooShortError
         When a part of the series has no window.
     NotInstalledError, StoreError, NotAdmittedError
-        As `get_pipeline`; and for LoRA without `peft`.
+        As `get_pipeline`; for LoRA without `peft`, and where the training does not fit in memory.
     """
     started = time.monotonic()
     loaded = get_pipeline(job.base)
@@ -176,6 +181,28 @@ def device_of(wanted: str) -> str:
     return "cuda" if there and wanted != "cpu" else "cpu"
 
 
+def check_room(name: str, needed: float, free: float) -> None:
+    """Refuse a training that does not fit, before the system ends it half way.
+
+    Parameters
+    ----------
+    needed, free
+        MiB beyond the loaded weights, and what can be had.
+
+    Raises
+    ------
+    NotAdmittedError
+        With both numbers.
+    """
+    if free < needed + _BATCH_MB:
+        raise NotAdmittedError(
+            f"fine-tuning {name} does not fit in memory",
+            value=f"{free:.0f} MiB free",
+            allowed=f"at least {needed + _BATCH_MB:.0f} MiB",
+            action="take mode head or gradual with fewer encoder_blocks, or a smaller model",
+        )
+
+
 def _split(job: Job, loaded: Loaded) -> Split:
     kind, mode = loaded.manifest.kind, job.settings.mode
     if kind != BOLT:
@@ -194,7 +221,12 @@ def _split(job: Job, loaded: Loaded) -> Split:
 def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) -> _Outcome:
     """Train and compare."""
     settings = job.settings
-    network = loaded.pipeline.model.to(device_of(settings.device))
+    device = device_of(settings.device)
+    if loaded.manifest.kind == BOLT and device == "cpu":
+        check_room(
+            loaded.manifest.name, training_mb(loaded.pipeline.model, settings), memory_available() / MIB
+        )
+    network = loaded.pipeline.model.to(device)
     if loaded.manifest.kind == BOLT:
         before = _bolt_losses(network, split.test)
         key, states = _key(job, loaded.manifest, split), job.output / STATES

@@ -140,7 +140,9 @@ class Chronos(Member[ChronosConfig, None]):
             return []
         loaded = get_pipeline(self.config.folder())
         self._check_same(loaded)
-        spans = [self._context(loaded, history, horizon) for history in histories]
+        if self.config.context_length == AUTO:
+            self._score(loaded, histories, horizon)
+        spans = [self._context(history, horizon) for history in histories]
         found: dict[int, Raw] = {}
         for context in sorted(set(spans)):
             at = [i for i, span in enumerate(spans) if span == context]
@@ -154,39 +156,43 @@ class Chronos(Member[ChronosConfig, None]):
             return answer_bolt(loaded, windows, context=context, steps=steps, chunk=self.config.chunk)
         return [answer_chronos2(loaded, window, context=context, steps=steps) for window in windows]
 
-    def _context(self, loaded: Loaded, history: History, horizon: Horizon) -> int:
+    def _context(self, history: History, horizon: Horizon) -> int:
         """T at a cutoff: the setting or the choice, doubled while nothing moves in it."""
         longest = self.manifest.context_length
         context = min(self.config.context, longest)
         if self.config.context_length == AUTO:
-            context = self._chosen(loaded, history, horizon)
+            context = self._chosen(history, horizon)
         while context < min(longest, history.stop) and np.ptp(history.tail(context).z) == 0:
             context = min(2 * context, longest)
         return context
 
-    def _chosen(self, loaded: Loaded, history: History, horizon: Horizon) -> int:
+    def _chosen(self, history: History, horizon: Horizon) -> int:
         """The context that did best at origins whose outcome had matured by the cutoff."""
-        tried = contexts.candidates(self.config.context, self.manifest.context_length)
-        rows = contexts.matured_origins(
-            history.series.ordinals, history.stop, horizon.steps, self.config.min_train
-        )
+        tried, rows = self._tried(), self._origins(history, horizon)
         if len(rows) < contexts.FEWEST:
             return tried[0]
-        for context in tried:
-            self._score(loaded, history.series, rows, context, horizon)
         return contexts.choose({c: np.array([self._losses[int(row), c] for row in rows]) for c in tried})
 
-    def _score(
-        self, loaded: Loaded, series: Series, rows: Iterable[int], context: int, horizon: Horizon
-    ) -> None:
-        """Losses of one context at origins that have none yet."""
-        missing = [int(row) for row in rows if (int(row), context) not in self._losses]
-        origins = [History(series=series, stop=row + 1) for row in missing]
-        windows = [window_of(origin, context, horizon.steps, self.manifest.kind) for origin in origins]
-        for row, raw in zip(missing, self._ask(loaded, windows, context, horizon.steps), strict=True):
-            actual = series.scale.forward(series.values[row + 1 : row + 1 + horizon.steps])
-            loss = contexts.loss(raw.quantiles, self.manifest.quantiles, actual, horizon)
-            self._losses[row, context] = loss
+    def _tried(self) -> tuple[int, ...]:
+        return contexts.candidates(self.config.context, self.manifest.context_length)
+
+    def _origins(self, history: History, horizon: Horizon) -> contexts.Ints:
+        """Rows of the origins that choose at the end of a history."""
+        ordinals = history.series.ordinals
+        return contexts.matured_origins(ordinals, history.stop, horizon.steps, self.config.min_train)
+
+    def _score(self, loaded: Loaded, histories: Sequence[History], horizon: Horizon) -> None:
+        """Losses of every context at the origins of a chunk, in full batches."""
+        series = histories[0].series
+        needed = sorted({int(row) for history in histories for row in self._origins(history, horizon)})
+        for context in self._tried():
+            missing = [row for row in needed if (row, context) not in self._losses]
+            origins = [History(series=series, stop=row + 1) for row in missing]
+            windows = [window_of(o, context, horizon.steps, self.manifest.kind) for o in origins]
+            for row, raw in zip(missing, self._ask(loaded, windows, context, horizon.steps), strict=True):
+                actual = series.scale.forward(series.values[row + 1 : row + 1 + horizon.steps])
+                loss = contexts.loss(raw.quantiles, self.manifest.quantiles, actual, horizon)
+                self._losses[row, context] = loss
 
     def _own_flags(self, history: History, horizon: Horizon) -> list[Flag]:
         """What became of covariates, where the checkpoint reads them."""

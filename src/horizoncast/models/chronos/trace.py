@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from horizoncast.errors import StoreError
 from horizoncast.models.chronos.encoder import ChronosEncoder
 from horizoncast.models.chronos.folder import ModelManifest
 from horizoncast.models.chronos.likeness import windows_at
@@ -84,7 +85,10 @@ def leave_trace(folder: Path, series: Series, model: Path, manifest: ModelManife
     if len(series) < _LEAST:
         return
     facts = _facts(series, manifest.name) | {"digest": manifest.digest}
-    known = load_checkpoint(folder, key_of(series))
+    try:
+        known = load_checkpoint(folder, key_of(series))
+    except StoreError:
+        known = None  # damaged: written again
     if known is not None and dict(known.facts) == facts:
         return
     rows = trace_rows(series.ordinals)

@@ -46,8 +46,8 @@ class Windows:
         (N,) row of its last context value.
     """
 
-    contexts: Singles
-    targets: Singles
+    contexts: Floats
+    targets: Floats
     series: Ints
     ends: Ints
 
@@ -62,6 +62,31 @@ class Windows:
             series=self.series[at],
             ends=self.ends[at],
         )
+
+    def centred(self) -> tuple[Singles, Singles]:
+        """Contexts and targets less the context's mean, in its standard deviations.
+
+        A checkpoint does the same, but in single precision: a price of 1e6 that moves by 0.01 would have
+        lost its moves on the way there.
+        """
+        mean, spread = self._location()
+        return (
+            ((self.contexts - mean) / spread).astype(np.float32),
+            ((self.targets - mean) / spread).astype(np.float32),
+        )
+
+    def restored(self, quantiles: Floats) -> Floats:
+        """(N, H, Q) quantiles of centred windows, back in the series' scale."""
+        mean, spread = self._location()
+        return quantiles * spread[:, :, None] + mean[:, :, None]
+
+    def _location(self) -> tuple[Floats, Floats]:
+        """(N, 1) each."""
+        known = np.isfinite(self.contexts)
+        total = np.where(known, self.contexts, 0.0).sum(axis=1)
+        mean = total / np.maximum(known.sum(axis=1), 1)
+        spread = context_spread(self.contexts)
+        return mean[:, None], np.where(np.isfinite(spread), spread, 1.0)[:, None]
 
     def digest(self) -> str:
         """Digest of every number."""
@@ -134,18 +159,18 @@ def split_windows(
     return Split(learn=learn, held=_thinned(held_back, _MOST_HELD), test=_thinned(test_part, _MOST_TEST))
 
 
-def context_spread(contexts: Singles) -> Singles:
+def context_spread(contexts: Floats) -> Floats:
     """Standard deviation of each context, (N,), NaN where it never moved: the unit of losses.
 
     Chronos normalises a window by the same number.
     """
     known = np.isfinite(contexts)
     count = np.maximum(known.sum(axis=1), 1)
-    filled = np.where(known, contexts, 0.0).astype(np.float64)
+    filled = np.where(known, contexts, 0.0)
     mean = filled.sum(axis=1) / count
     square = (np.where(known, contexts - mean[:, None], 0.0) ** 2).sum(axis=1) / count
     spread = np.sqrt(square)
-    return np.where(spread > 1e-9 * np.maximum(1.0, np.abs(mean)), spread, np.nan).astype(np.float32)
+    return np.where(spread > 1e-14 * np.maximum(1.0, np.abs(mean)), spread, np.nan)
 
 
 def _ends(first: int, stop: int, context: int, steps: int, stride: int) -> Ints:
@@ -164,8 +189,8 @@ def _cut(
     contexts = padded[ends[:, None] + 1 + np.arange(context)]
     targets = known[ends[:, None] + 1 + np.arange(steps)]
     windows = Windows(
-        contexts=contexts.astype(np.float32),
-        targets=targets.astype(np.float32),
+        contexts=contexts,
+        targets=targets,
         series=np.full(len(ends), series, dtype=np.int64),
         ends=ends,
     )

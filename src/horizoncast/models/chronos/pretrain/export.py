@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,8 +12,8 @@ from horizoncast.models.chronos.pretrain.training import Recipe, plain_recipe
 
 CARD = "README.md"
 LICENCE = "Apache-2.0"
-SMALL = 4096
-"""Tensors of fewer numbers stay float32: gains and biases through which the last value passes."""
+HALVED = ("DenseReluDense", "output_layer")
+"""Tensors kept in float16; the others carry the last value and the volatility to the output."""
 
 
 def save_model(
@@ -45,7 +44,9 @@ def save_model(
     model.config.dtype = torch.float32
     model.save_pretrained(folder)
     tensors = load_file(folder / WEIGHTS)
-    half = {n: t.half() if t.numel() >= SMALL and "shared" not in n else t for n, t in tensors.items()}
+    half = {
+        n: t.half() if t.ndim > 1 and any(part in n for part in HALVED) else t for n, t in tensors.items()
+    }
     save_file(half, folder / WEIGHTS, metadata={"format": "pt"})
     facts = {"recipe": plain_recipe(recipe), "steps": steps, "scores": scores or {}}
     numbers = sum(t.numel() for t in half.values())
@@ -53,7 +54,7 @@ def save_model(
     card = Template(_CARD.read_text(encoding="utf-8")).substitute(
         name=name, revision=revision, steps=f"{steps:,}", series=f"{steps * recipe.batch:,}",
         parameters=f"{numbers / 1e6:.1f}", size=f"{size:.1f}", seed=recipe.seed,
-        recipe=json.dumps(plain_recipe(recipe), indent=1), scores=_table(scores or {}),
+        scores=_table(scores or {}),
     )  # fmt: skip
     (folder / CARD).write_text(card, encoding="utf-8")
     for extra in folder.glob("generation_config.json"):

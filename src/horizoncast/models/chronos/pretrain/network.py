@@ -263,7 +263,7 @@ def forward(model: Any, context: Tensor, *, half: bool = False) -> tuple[Tensor,
     patches = torch.where(mask, (known - location) / scale, 0.0).view(size, -1, PATCH)
     seen = mask.view(size, -1, PATCH).float()
     there = torch.cat([seen.sum(-1) > 0, torch.ones(size, 1, dtype=torch.bool, device=context.device)], -1)
-    x = model.input_patch_embedding(torch.cat([patches, seen], -1))
+    x = _embed(model.input_patch_embedding, torch.cat([patches, seen], -1), half)
     x = torch.cat([x, model.shared.weight[1].view(1, 1, -1).expand(size, 1, -1)], 1)
     away = torch.where(there, 0.0, -1e9).view(size, 1, 1, -1)
     bias = model.encoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1]) + away
@@ -274,10 +274,12 @@ def forward(model: Any, context: Tensor, *, half: bool = False) -> tuple[Tensor,
         x = x + _feed(block.layer[1].DenseReluDense, _norm(block.layer[1].layer_norm, x), half)
     x = _norm(model.encoder.final_layer_norm, x)
     y = model.shared.weight[0].view(1, 1, -1).expand(size, 1, -1)
-    for block in model.decoder.block:
+    for index, block in enumerate(model.decoder.block):
         own = block.layer[0].SelfAttention
         y = y + linear(linear(_norm(block.layer[0].layer_norm, y), own.v.weight), own.o.weight)
-        y = y + _attend(block.layer[1].EncDecAttention, _norm(block.layer[1].layer_norm, y), x, away, False)
+        y = y + _attend(
+            block.layer[1].EncDecAttention, _norm(block.layer[1].layer_norm, y), x, away, half and index > 0
+        )
         y = y + _feed(block.layer[2].DenseReluDense, _norm(block.layer[2].layer_norm, y), False)
     out = model.output_patch_embedding(_norm(model.decoder.final_layer_norm, y))
     return out.view(size, len(LEVELS), STEPS), location, scale
@@ -311,6 +313,13 @@ def _attend(attention: Any, queries: Tensor, keys: Tensor, bias: Tensor, half: b
     )
     mixed = scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), scale=1.0)
     return _linear(mixed.transpose(1, 2).reshape(size, count, -1), attention.o.weight, half).float()
+
+
+def _embed(block: Any, x: Tensor, half: bool) -> Tensor:
+    """Patches to tokens; differences of neighbours and raw values never leave float32."""
+    features = _linear(block.hidden_layer(x).relu(), block.output_layer.weight, half).float()
+    found: Tensor = features + block.output_layer.bias + block.residual_layer(x)
+    return found
 
 
 def _feed(feed: Any, x: Tensor, half: bool) -> Tensor:

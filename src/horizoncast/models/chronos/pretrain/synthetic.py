@@ -44,15 +44,18 @@ class Synthesiser:
         Of the generator; the same seed gives the same series on one device.
     two_cycles
         Factor on the shares of calendars with two cycles.
+    wander
+        Share of the structured series whose level is a random walk besides its trend.
     """
 
-    def __init__(self, device: str, seed: int = 0, *, two_cycles: float = 1.0) -> None:
+    def __init__(self, device: str, seed: int = 0, *, two_cycles: float = 1.0, wander: float = 0.0) -> None:
         import torch
 
         self.torch = torch
         self.device = device
         self.generator = torch.Generator(device=device)
         self.generator.manual_seed(seed)
+        self.wander = wander
         table = torch.tensor(CALENDARS, device=device)
         self._first, self._second = table[:, 1], table[:, 2]
         self._share = table[:, 0] * torch.where(self._second > 0, two_cycles, 1.0)
@@ -231,6 +234,10 @@ class Synthesiser:
         half = count // 2
         noise = torch.cat([self.innovations(half, length), self.coloured(count - half, length)])
         noise = noise * self.log_uniform(count, 1, low=0.02, high=1.0)
+        if self.wander > 0:
+            walk = standardised(torch.cumsum(self.innovations(count, length), -1))
+            size = self.log_uniform(count, 1, low=0.05, high=2.0) * self.chance(self.wander, count, 1)
+            trend = trend + walk * size
         added = season + trend + noise
         multiplied = torch.exp((0.5 * trend).clamp(-3, 3) + 0.35 * (season + noise).clamp(-5, 5))
         found: Tensor = torch.where(self.chance(0.6, count, 1), added, multiplied)

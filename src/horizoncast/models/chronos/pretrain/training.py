@@ -32,6 +32,8 @@ class Stage:
     ----------
     until
         Step it ends before.
+    rate, fall
+        Learning rate of AdamW; steps between which it falls along a cosine to a hundredth, None for flat.
     pull
         Weight of the distance from the random walk on pure walks. A network this small tells prices from
         seasons slowly: with a weak pull its intervals are too narrow on the one and wide on the other.
@@ -41,13 +43,18 @@ class Stage:
         Kinds of series with their shares; the first are the pure random walks.
     two_cycles
         How much more often than in the table of calendars a series has two cycles, such as a day and a week.
+    wander
+        Share of the structured series whose level is a random walk besides its trend.
     """
 
     until: int
     pull: float
     lengths: tuple[tuple[int, float], ...]
     kinds: tuple[tuple[str, float], ...]
+    rate: float = 1e-3
+    fall: tuple[int, int] | None = None
     two_cycles: float = 1.0
+    wander: float = 0.0
 
 
 FIRST = Stage(
@@ -66,7 +73,8 @@ FIRST = Stage(
     ),
 )
 SECOND = Stage(
-    until=9_000,
+    until=4_750,
+    fall=(2_500, 9_000),
     pull=2.0,
     lengths=((48, 0.1), (96, 0.18), (144, 0.17), (192, 0.12), (264, 0.08), (384, 0.15), (528, 0.2)),
     kinds=(
@@ -81,6 +89,39 @@ SECOND = Stage(
     ),
     two_cycles=3.0,
 )
+THIRD = replace(
+    SECOND,
+    until=6_500,
+    lengths=((48, 0.12), (96, 0.22), (144, 0.2), (192, 0.11), (264, 0.06), (384, 0.12), (528, 0.17)),
+    wander=0.6,
+)
+FOURTH = replace(
+    THIRD,
+    until=10_750,
+    rate=7e-4,
+    fall=(6_500, 10_750),
+    lengths=((48, 0.14), (96, 0.24), (144, 0.22), (192, 0.1), (264, 0.05), (384, 0.1), (528, 0.15)),
+    kinds=(
+        ("prices", 0.26),
+        ("structured", 0.5),
+        ("levels", 0.08),
+        ("reverting", 0.03),
+        ("oscillations", 0.03),
+        ("counts", 0.05),
+        ("coloured", 0.03),
+        ("steps", 0.02),
+    ),
+    wander=0.85,
+)
+FIFTH = replace(
+    FOURTH,
+    until=13_250,
+    rate=5e-4,
+    fall=(10_750, 13_250),
+    lengths=((48, 0.2), (96, 0.22), (144, 0.13), (192, 0.07), (264, 0.04), (384, 0.12), (528, 0.22)),
+    two_cycles=5.0,
+    wander=0.95,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +132,8 @@ class Recipe:
     ----------
     batch
         Series per step.
-    rate, warmup
-        Learning rate of AdamW in the first stage, and steps until it is reached; after that stage it falls
-        to a hundredth along a cosine.
+    warmup
+        Steps until the first learning rate is reached.
     clip
         Largest norm of a gradient.
     smoothing
@@ -107,11 +147,10 @@ class Recipe:
     """
 
     batch: int = 128
-    rate: float = 1e-3
     warmup: int = 100
     clip: float = 1.0
     smoothing: float = 0.998
-    stages: tuple[Stage, ...] = (FIRST, SECOND)
+    stages: tuple[Stage, ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
     seed: int = 0
     half: bool = True
 
@@ -134,17 +173,28 @@ class Recipe:
         return next(stage for stage in self.stages if step < stage.until)
 
     def learning_rate(self, step: int) -> float:
-        """Rate at a step: linear warm-up, flat for the first stage, cosine to a hundredth."""
-        flat = self.stages[0].until
-        if step < flat:
-            return self.rate * min(1.0, (step + 1) / self.warmup)
-        fall = 0.5 * (1 + math.cos(math.pi * (step - flat) / max(1, self.steps - flat)))
-        return self.rate * (0.01 + 0.99 * fall)
+        """Rate at a step: that of its stage, after a linear warm-up."""
+        stage = self.stage(step)
+        rate = stage.rate * min(1.0, (step + 1) / self.warmup)
+        if stage.fall is None:
+            return rate
+        part = (step - stage.fall[0]) / max(1, stage.fall[1] - stage.fall[0])
+        return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
 
     def shortened(self, steps: int) -> Recipe:
         """The same with its stages in proportion to another number of steps."""
-        ends = [max(k, round(steps * s.until / self.steps)) for k, s in enumerate(self.stages, 1)]
-        stages = tuple(replace(s, until=end) for s, end in zip(self.stages, ends, strict=True))
+
+        def scaled(step: int) -> int:
+            return round(steps * step / self.steps)
+
+        stages = tuple(
+            replace(
+                stage,
+                until=max(place, scaled(stage.until)),
+                fall=None if stage.fall is None else (scaled(stage.fall[0]), scaled(stage.fall[1])),
+            )
+            for place, stage in enumerate(self.stages, 1)
+        )
         return replace(self, stages=stages)
 
 
@@ -153,7 +203,9 @@ def batch_of(recipe: Recipe, step: int, device: str) -> tuple[Tensor, Tensor]:
     import torch
 
     stage = recipe.stage(step)
-    source = Synthesiser(device, recipe.seed * 1_000_003 + step, two_cycles=stage.two_cycles)
+    source = Synthesiser(
+        device, recipe.seed * 1_000_003 + step, two_cycles=stage.two_cycles, wander=stage.wander
+    )
     shares = torch.tensor([share for _, share in stage.lengths])
     pick = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
     length = stage.lengths[int(torch.multinomial(shares, 1, generator=pick))][0]
@@ -198,7 +250,7 @@ class Training:
         decayed = [p for p in self.model.parameters() if id(p) not in kept]
         self.optimiser = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
-            lr=recipe.rate,
+            lr=recipe.learning_rate(0),
             betas=(0.9, 0.98),
         )
         self.step = 0
