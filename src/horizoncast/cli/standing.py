@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from horizoncast.cli.arguments import Config, EnvFile, Json, Root, Service, Sets
+from horizoncast.cli.arguments import AnyService, Config, EnvFile, Json, Root, Service, Sets
 
 if TYPE_CHECKING:
     from horizoncast.cli.screen import Screen
@@ -61,7 +61,7 @@ def status(
 
 
 def scores(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     leads: Annotated[bool, typer.Option("--leads", help="Lead by lead, too.")] = False,
     json: Json = False,
@@ -97,7 +97,7 @@ def scores(
 
 @rollout_app.command("status")
 def rollout_status(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     json: Json = False,
     set_: Sets = None,
