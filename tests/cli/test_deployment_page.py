@@ -133,3 +133,7 @@ def test_stages_paths_and_commands_of_the_image_fit_together() -> None:
     assert "/opt/horizoncast/bin" in values["ENV"]
     assert values["USER"] in next(rest for kind, rest in found if "useradd" in rest)
     assert values["WORKDIR"] == values["VOLUME"]
+    homes = {
+        rest.split()[-1].rpartition("/")[0] for kind, rest in found if kind == "COPY" and "/share/" in rest
+    }
+    assert [f"{home}/. {values['VOLUME']}" in PAGE for home in homes] == [True]  # what the page copies out
