@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from due_services import light, write_services
 from horizoncast.errors import ConfigError
 from horizoncast.policy.retry import TickLimits
+from horizoncast.service.attempts import Memory, write_memory
 from horizoncast.service.due import LEDGER_FILE
 from horizoncast.service.folders import BUILT_IN, find_places
 from horizoncast.service.light import read_light
 from horizoncast.service.settings import load_settings
 from horizoncast.store.ledger.database import FILE
+from horizoncast.store.ledger.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
@@ -96,6 +99,17 @@ def test_a_tick_with_nothing_due_imports_nothing_heavy(tmp_path: Path) -> None:
     found = modules_after(["tick", "--quiet"], tmp_path)
     assert "horizoncast.service.tick" in found
     assert found & {*HEAVY, "numpy"} == set()
+
+
+def test_nor_does_one_that_looks_for_messages_and_finds_none(tmp_path: Path) -> None:
+    """Channels are configured and the outbox is empty, as on nearly every tick."""
+    channels = "[notify]\nwebhooks = ['json://127.0.0.1:9/x']\nping = 'http://127.0.0.1:9/x'"
+    write_services(tmp_path, more=f"late_hours = 0.001\n{channels}")
+    Ledger.at(tmp_path / "runs")
+    write_memory(tmp_path / "runs", Memory().seen(datetime.now(tz=UTC)))  # the very first tick has more to do
+    found = modules_after(["tick", "--quiet"], tmp_path)
+    assert "sqlite3" in found
+    assert found & {*HEAVY, "numpy", "sqlalchemy", "apprise", "pydantic"} == set()
 
 
 def test_nor_does_one_that_has_to_ask_the_ledger(tmp_path: Path) -> None:

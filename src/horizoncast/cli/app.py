@@ -23,6 +23,7 @@ from horizoncast.cli import (
     standing,
 )
 from horizoncast.cli.arguments import (
+    AnyService,
     AsOf,
     Config,
     EnvFile,
@@ -35,6 +36,7 @@ from horizoncast.cli.arguments import (
     Sets,
     Store,
     TargetFile,
+    TargetPath,
 )
 from horizoncast.cli.quick import plain_tick
 from horizoncast.errors import HorizoncastError
@@ -194,7 +196,7 @@ def backtest(
 
 @data_app.command("check")
 def data_check(
-    target: Annotated[Path, typer.Argument(help="TOML file of the series.")],
+    target: TargetPath,
     *,
     as_of: AsOf = None,
     report: Annotated[
@@ -221,7 +223,7 @@ def data_check(
 
 @data_app.command("override")
 def data_override(
-    target: Annotated[Path, typer.Argument(help="TOML file of the series.")],
+    target: TargetPath,
     *,
     date: Annotated[str | None, typer.Option("--date", metavar="DATE", help="Which observation.")] = None,
     value: Annotated[float | None, typer.Option("--value", help="What it should have been.")] = None,
@@ -310,7 +312,7 @@ def target_new(
 
 @config_app.command("explain")
 def config_explain(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     set_: Sets = None,
     member: Members = None,

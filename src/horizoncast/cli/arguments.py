@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 Service = Annotated[str, typer.Argument(help="Name of a service, as in forecaster_30d.")]
+AnyService = Annotated[str | None, typer.Argument(help="Name of a service; default: all.")]
+TargetPath = Annotated[Path, typer.Argument(help="TOML file of the series.")]
 TargetFile = Annotated[
     Path | None, typer.Option("--target", help="TOML file of the series; overrides the setting.")
 ]

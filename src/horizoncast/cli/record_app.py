@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from horizoncast.cli.arguments import Config, EnvFile, Json, Root, Service, Sets
+from horizoncast.cli.arguments import AnyService, Config, EnvFile, Json, Root, Service, Sets
 
 backup_app = typer.Typer(help="One file that holds the record.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The record of published runs.", no_args_is_help=True)
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="This run, not the latest.")] = None,
     runs: Annotated[bool, typer.Option("--runs", help="List runs instead of a forecast.")] = False,

@@ -108,8 +108,11 @@ def ledger_check(service: str, common: Common, *, json: bool) -> None:
         rows = [
             (str(b.invariant), "the next run mends it" if b.derived else "broken", b.text) for b in broken
         ]
-        screen.table(f"{ledger.name}: {len(ledger.runs.all())} runs", ("", "", "found"), rows)
-        screen.out.print("all invariants hold" if not broken else f"{len(broken)} found")
+        title = f"{ledger.name}: {len(ledger.runs.all())} runs"
+        if rows:
+            screen.table(title, ("invariant", "", "found"), rows)
+        else:
+            screen.rows(title, [("", "all invariants hold")])
     if any(not b.derived for b in broken):
         raise typer.Exit(StoreError.exit_code)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from horizoncast.cli.arguments import Config, EnvFile, Json, Quiet, Root, Service, Sets
+from horizoncast.cli.arguments import AnyService, Config, EnvFile, Json, Quiet, Root, Service, Sets
 
 schedule_app = typer.Typer(help="When services are due, and what calls tick.", no_args_is_help=True)
 Every = Annotated[
@@ -81,7 +81,7 @@ def backfill(
 
 @schedule_app.command("preview")
 def schedule_preview(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     days: Annotated[int, typer.Option("--days", min=1, max=4000, help="Length of the stretch.")] = 60,
     first: Annotated[

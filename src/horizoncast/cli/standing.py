@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from horizoncast.cli.arguments import Config, EnvFile, Json, Quiet, Root, Service, Sets, TargetFile
+from horizoncast.cli.arguments import (
+    AnyService,
+    Config,
+    EnvFile,
+    Json,
+    Quiet,
+    Root,
+    Service,
+    Sets,
+    TargetFile,
+)
 
 if TYPE_CHECKING:
     from horizoncast.cli.screen import Screen
@@ -62,7 +72,7 @@ def status(
 
 
 def scores(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     leads: Annotated[bool, typer.Option("--leads", help="Lead by lead, too.")] = False,
     json: Json = False,
@@ -145,7 +155,7 @@ def review(
 
 @rollout_app.command("status")
 def rollout_status(
-    service: Annotated[str | None, typer.Argument(help="Name of a service; default: all.")] = None,
+    service: AnyService = None,
     *,
     json: Json = False,
     set_: Sets = None,
