@@ -219,11 +219,14 @@ def signal(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def exchange(settings: dict[str, Any]) -> list[dict[str, Any]]:
+CURRENCIES = ("AUD", "GBP", "CAD", "CHF", "CNY", "JPY", "NZD", "SGD", "USD")
+
+
+def exchange(settings: dict[str, Any], names: Sequence[str] = CURRENCIES) -> list[dict[str, Any]]:
     """96 to 96 MSE on nine ECB series per EUR, split 7:1:2, standardised on the training part."""
     totals = {"autoformer": [], "repeat_last": []}
     rows = []
-    for name in ("AUD", "GBP", "CAD", "CHF", "CNY", "JPY", "NZD", "SGD", "USD"):
+    for name in names:
         dates, values = ecb_pair("EUR", name)
         keep = dates >= np.datetime64("2005-04-01")
         series = Series(
