@@ -30,6 +30,7 @@ from horizoncast.data.ecb import ecb_pair
 from horizoncast.forecast import Forecast
 from horizoncast.horizon import DECILES, LEVELS, Horizon
 from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.autoformer.losses import normal_levels
 from horizoncast.models.autoformer.member import Autoformer, AutoformerState
 from horizoncast.models.registry import make_member
 from horizoncast.series import Covariate, History, Scale, Series
@@ -83,7 +84,23 @@ def scored(member: Any, series: Series, cutoffs: Sequence[np.datetime64], steps:
         "wql": metrics.quantile_loss(y, q[..., at], DECILES),
         "path_rmse": metrics.path_rmse(y, q[..., LEVELS.index(0.5)], np.arange(1, steps + 1)),
         "coverage80": metrics.coverage(y, q[..., LEVELS.index(0.1)], q[..., LEVELS.index(0.9)]),
+        "crps": metrics.crps_quantile(y, q, LEVELS),
+        "nll": log_score(y, q),
     }
+
+
+def log_score(y: np.ndarray, quantiles: np.ndarray) -> float:
+    """Mean negative log density: normal scores of the levels, joined by lines, which go on beyond them.
+
+    (W, H) and (W, H, Q) in the scale. The density at y is phi(z(y)) dz/dy.
+    """
+    z = normal_levels(LEVELS)
+    gaps = np.maximum(np.diff(quantiles, axis=-1), 1e-9)
+    place = np.clip((quantiles[..., 1:-1] <= y[..., None]).sum(axis=-1), 0, len(z) - 2)
+    slope = np.diff(z)[place] / np.take_along_axis(gaps, place[..., None], axis=-1)[..., 0]
+    low = np.take_along_axis(quantiles, place[..., None], axis=-1)[..., 0]
+    score = z[place] + slope * (y - low)
+    return float(np.nanmean(0.5 * score**2 + 0.5 * np.log(2 * np.pi) - np.log(slope)))
 
 
 def beds(cells: Sequence[str], most: int, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -219,11 +236,14 @@ def signal(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def exchange(settings: dict[str, Any]) -> list[dict[str, Any]]:
+CURRENCIES = ("AUD", "GBP", "CAD", "CHF", "CNY", "JPY", "NZD", "SGD", "USD")
+
+
+def exchange(settings: dict[str, Any], names: Sequence[str] = CURRENCIES) -> list[dict[str, Any]]:
     """96 to 96 MSE on nine ECB series per EUR, split 7:1:2, standardised on the training part."""
     totals = {"autoformer": [], "repeat_last": []}
     rows = []
-    for name in ("AUD", "GBP", "CAD", "CHF", "CNY", "JPY", "NZD", "SGD", "USD"):
+    for name in names:
         dates, values = ecb_pair("EUR", name)
         keep = dates >= np.datetime64("2005-04-01")
         series = Series(

@@ -19,6 +19,7 @@ from horizoncast.errors import ModelError
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, MemberConfig, Prediction
 from horizoncast.models.naive import gaussian_prediction
+from horizoncast.models.progress import report_training
 from horizoncast.models.registry import MEMBERS
 from horizoncast.series import History
 
@@ -187,6 +188,7 @@ _ACTS = {
     "needy": _raise_needy,
     "bug": _raise_zero,
     "refuse": _raise_model,
+    "train": lambda config: report_training(config.entry, 25, 150),
     "grandchild": _leave_grandchild,
     "report": _report,
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from horizoncast.data.load import load_series
+from horizoncast.data.load import check_target, load_series
 from horizoncast.data.target_file import parse_target, read_target
 from horizoncast.errors import ConfigError, UnknownNameError
 
@@ -73,6 +73,7 @@ def test_a_related_series_that_cannot_be_used_is_left_out_and_named(tmp_path):
     assert loaded.series.related == ()
     (finding,) = [f for f in loaded.report.findings if f.code == "related_left_out"]
     assert "b is left out" in finding.message
+    assert finding in check_target(target, now=NOW).findings
     alone = load_series(replace(target, related=()), now=NOW)
     assert np.array_equal(loaded.series.values, alone.series.values)
 

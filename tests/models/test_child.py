@@ -19,6 +19,7 @@ from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models import child
 from horizoncast.models.child import Task, run_guarded, run_in_child
 from horizoncast.models.naive import RandomWalkConfig
+from horizoncast.models.progress import TrainingStep
 from horizoncast.resources import Usage
 from support import market
 from toys import ToyConfig, enter
@@ -60,6 +61,12 @@ def test_a_child_answers_as_the_member_does_here(monkeypatch: pytest.MonkeyPatch
     assert usage[0].peak_mb > 1.0
     assert usage[0].cpu_s > 0.0
     assert not forecasts[0].quantiles.flags.writeable
+
+
+def test_a_childs_training_is_heard_of_between_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    got = list(run_in_child(task(enter(monkeypatch, act="train", at=3))))
+    assert [type(a) for a in got] == [Forecast, Forecast, Forecast, TrainingStep, Forecast, Usage]
+    assert got[3] == TrainingStep(member="toy", done=25, total=150)
 
 
 def test_the_process_is_a_child_of_the_fork_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -208,6 +215,7 @@ from support import market
 from toys import ToyConfig
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.child import Task, run_in_child
+from horizoncast.models.progress import TrainingStep
 from horizoncast.models.registry import MEMBERS
 
 MEMBERS["toy"] = "toys:Toy"

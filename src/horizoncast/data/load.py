@@ -75,45 +75,53 @@ def load_series(
     report.raise_if_blocking()
     assert series is not None
     alone = LoadedSeries(series=series, report=report)
-    others = [
-        _load_related(
-            replace(other, max_staleness=None),
-            as_of=as_of,
-            now=now,
-            store=store,
-            known_at=known_at,
-            later_overrides=later_overrides,
-        )
-        for other in target.related
-    ]
-    return with_related(alone, others) if others else alone
+    if not target.related:
+        return alone
+    moments = _Moments(as_of=as_of, now=now, known_at=known_at)
+    return with_related(alone, _panel(target, moments, store, later_overrides))
 
 
-def _load_related(
-    target: Target,
-    *,
-    as_of: np.datetime64 | None,
-    now: np.datetime64 | None,
-    store: Path | None,
-    known_at: np.datetime64 | None,
-    later_overrides: bool,
-) -> Series | Finding:
-    """A series of the panel, or why it is left out: it is no reason to stop the run."""
-    try:
-        return load_series(
-            target, as_of=as_of, now=now, store=store, known_at=known_at, later_overrides=later_overrides
-        ).series
-    except DataError as error:
-        message = f"related series {target.name} is left out: {error}"
-        return Finding(code="related_left_out", severity=Severity.WARNING, message=message)
+@dataclass(frozen=True, kw_only=True)
+class _Moments:
+    """As what is read when; see `load_series`."""
+
+    as_of: np.datetime64 | None
+    now: np.datetime64 | None
+    known_at: np.datetime64 | None
+
+
+def _panel(
+    target: Target, moments: _Moments, store: Path | None, later_overrides: bool
+) -> list[Series | Finding]:
+    """The series related to a target; why one is left out in its place: it is no reason to stop a run."""
+    found: list[Series | Finding] = []
+    for other in target.related:
+        try:
+            loaded = load_series(
+                replace(other, max_staleness=None),
+                as_of=moments.as_of,
+                now=moments.now,
+                store=store,
+                known_at=moments.known_at,
+                later_overrides=later_overrides,
+            )
+            found.append(loaded.series)
+        except DataError as error:
+            message = f"related series {other.name} is left out: {error}"
+            found.append(Finding(code="related_left_out", severity=Severity.WARNING, message=message))
+    return found
 
 
 def with_related(loaded: LoadedSeries, others: Sequence[Series | Finding]) -> LoadedSeries:
     """The series with its panel; the digest covers it, and the report names what is left out."""
     series = replace(loaded.series, related=tuple(o for o in others if isinstance(o, Series)))
-    findings = loaded.report.findings + tuple(o for o in others if isinstance(o, Finding))
-    report = replace(loaded.report, findings=_ranked(list(findings)), digest=digest_of(series))
+    report = replace(_with_findings(loaded.report, others), digest=digest_of(series))
     return LoadedSeries(series=series, report=report)
+
+
+def _with_findings(report: DataReport, others: Sequence[Series | Finding]) -> DataReport:
+    more = [other for other in others if isinstance(other, Finding)]
+    return replace(report, findings=_ranked([*report.findings, *more]))
 
 
 def check_target(
@@ -127,7 +135,9 @@ def check_target(
 ) -> DataReport:
     """Return the report of `load_series` without raising for what it found."""
     reader = make_reader(target, as_of, store, known_at, later_overrides=later_overrides)
-    return _examine(target, as_of, now, reader)[0]
+    report = _examine(target, as_of, now, reader)[0]
+    moments = _Moments(as_of=as_of, now=now, known_at=known_at)
+    return _with_findings(report, _panel(target, moments, store, later_overrides))
 
 
 def make_reader(

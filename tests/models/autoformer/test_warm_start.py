@@ -5,10 +5,11 @@ import pytest
 
 from horizoncast.calendar import CalendarKind
 from horizoncast.horizon import LEVELS, Horizon
-from horizoncast.models.autoformer.anchor import Examples, Scaler, examples_at
+from horizoncast.models.autoformer.anchor import Examples, Scaler, crossed_of, examples_at
 from horizoncast.models.autoformer.losses import choose_share, normal_levels, pinball_by_origin
 from horizoncast.models.autoformer.warm_start import best_warm_start
 from horizoncast.models.lag_features import choose_design, window_of
+from horizoncast.series import Covariate
 from support import make_series
 
 SEVEN = Horizon(steps=7)
@@ -91,6 +92,36 @@ def test_the_regression_again_on_the_same_examples_is_itself():
     again = start.again(scaler, learn)
     assert np.allclose(again.weights, start.weights)
     assert (again.level, again.slope, again.share) == (start.level, start.slope, start.share)
+
+
+def test_a_curved_effect_that_differs_by_weekday_is_found():
+    """sin(weekday) x^2 of a covariate known in advance: invisible to its plain column."""
+    rng = np.random.default_rng(0)
+    x = 50 + 10 * rng.standard_normal(710)
+    day = np.arange(700) % 7
+    effect = 2 * np.sin(2 * np.pi * day / 7) * ((x[:700] - 50) / 10) ** 2
+    price = Covariate(name="price", values=x, known_future=True)
+    flag = Covariate(name="flag", values=np.arange(710) % 2.0, known_future=True)
+    series = make_series(
+        30 + effect + 0.5 * rng.standard_normal(700),
+        kind=CalendarKind.DAILY,
+        periods=(7,),
+        covariates=(price, flag),
+    )
+    window = window_of(series.until(series.last))
+    design = choose_design(window, (7,), SEVEN)
+    crossed = crossed_of(window)
+    assert [one.column for one in crossed] == [0]
+    losses = {}
+    for shown in ((), crossed):
+        parts = [
+            examples_at(window, design, rows, context=24, steps=7, level=1.0, yearly=False, crossed=shown)
+            for rows in (np.arange(30, 550), np.arange(560, 690))
+        ]
+        scaler = Scaler.of(parts[0].known)
+        start = best_warm_start(scaler, *parts)
+        losses[len(shown)] = loss(start.quantiles(scaler(parts[1].known)), parts[1])
+    assert losses[1] < 0.6 * losses[0]
 
 
 def test_one_outcome_is_never_believed_in_full():

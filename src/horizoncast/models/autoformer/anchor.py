@@ -9,6 +9,7 @@ F features of a step, P covariates, K statistics of a context.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +103,63 @@ class Scaler:
         return np.asarray(np.clip((features - self.mean) / self.spread, -_CLIP, _CLIP))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Crossed:
+    """A covariate known in advance whose effect may be curved and differ by the calendar.
+
+    Parameters
+    ----------
+    column
+        p, its place among the covariates.
+    mean, spread
+        Its unit, from the training window.
+    """
+
+    column: int
+    mean: float
+    spread: float
+
+
+def crossed_of(window: Window, columns: Sequence[int] | None = None) -> tuple[Crossed, ...]:
+    """Units of the covariates known in advance that take more than two values, or of those named.
+
+    A flag has no square of its own, and its plain column says when it is up.
+    """
+    found = []
+    for p, known in enumerate(window.known_future):
+        x = window.covariates[: len(window.z), p]
+        x = x[np.isfinite(x)]
+        if known and (len(np.unique(x)) > 2 if columns is None else p in columns):
+            spread = float(x.std()) if len(x) else 0.0
+            mean = float(x.mean()) if len(x) else 0.0
+            found.append(Crossed(column=p, mean=mean, spread=spread if spread > 0 else 1.0))
+    return tuple(found)
+
+
+def _cross_features(
+    window: Window, origins: Ints, leads: Ints, *, anchor: int, calendar: Floats32, crossed: Sequence[Crossed]
+) -> list[Floats]:
+    """Columns (N,): value and square of each covariate, at the step and at its anchor, by calendar mark."""
+    columns = []
+    for one in crossed:
+        x = np.clip((window.covariates[:, one.column] - one.mean) / one.spread, -_CLIP, _CLIP)
+        x = np.nan_to_num(x)
+        for at in (origins + leads, anchor_row(origins, leads, anchor)):
+            for power in (x[at], x[at] ** 2 - 1.0):
+                columns += [power * mark for mark in calendar[origins + leads].T]
+    return columns
+
+
 def examples_at(
-    window: Window, design: Design, rows: Ints, *, context: int, steps: int, level: float, yearly: bool
+    window: Window,
+    design: Design,
+    rows: Ints,
+    *,
+    context: int,
+    steps: int,
+    level: float,
+    yearly: bool,
+    crossed: Sequence[Crossed] = (),
 ) -> Examples:
     """Inputs and outcomes of origins; nothing after an origin's row enters but `target`.
 
@@ -116,6 +172,8 @@ def examples_at(
     yearly
         Whether the time of year is shown. In a training window of less than two years it is a name for
         the date, and no date comes twice.
+    crossed
+        Covariates shown by their squares and by the calendar, too.
     """
     count = len(rows)
     leads = np.tile(np.arange(1, steps + 1), count)
@@ -132,7 +190,8 @@ def examples_at(
     seen = ahead < len(window.z)
     target[seen] = ((window.z[np.minimum(ahead, len(window.z) - 1)] - anchor) / spread)[seen]
     features = _without_calendar(pair_features(window, design, origins, leads), window)
-    features = features.reshape(count, steps, -1)
+    cross = _cross_features(window, origins, leads, anchor=design.anchor, calendar=calendar, crossed=crossed)
+    features = np.column_stack([features, *cross]).reshape(count, steps, -1)
     statistics = context_statistics(window.z, design, at, sigma)
     wide = np.repeat(statistics[:, None], steps, axis=1)
     marks = calendar[ahead]

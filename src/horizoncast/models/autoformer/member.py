@@ -16,7 +16,14 @@ import numpy.typing as npt
 from horizoncast.errors import ModelError, StoreError
 from horizoncast.forecast import Flag
 from horizoncast.horizon import LEVELS, Horizon
-from horizoncast.models.autoformer.anchor import Examples, examples_at, naive_at, spans_two_years
+from horizoncast.models.autoformer.anchor import (
+    Crossed,
+    Examples,
+    crossed_of,
+    examples_at,
+    naive_at,
+    spans_two_years,
+)
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.autoformer.origins import joined, related_origins, split_origins
 from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
@@ -54,6 +61,8 @@ class AutoformerState:
         Spread of the values in the window.
     yearly
         Whether the time of year is shown to the network.
+    crossed
+        Covariates known in advance that are shown squared and by the calendar.
     context
         L, shorter than the setting where the history is short.
     trained
@@ -63,6 +72,7 @@ class AutoformerState:
     design: Design
     level: float
     yearly: bool
+    crossed: tuple[Crossed, ...]
     context: int
     trained: Trained | None
 
@@ -91,7 +101,14 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         context = min(self.config.context, max(8, len(window.z) // 4))
         level = max(float(np.std(window.z)), 1e-12)
         yearly = spans_two_years(window.dates)
-        state = AutoformerState(design=design, level=level, yearly=yearly, context=context, trained=None)
+        state = AutoformerState(
+            design=design,
+            level=level,
+            yearly=yearly,
+            crossed=crossed_of(window),
+            context=context,
+            trained=None,
+        )
         if design.spread <= 0 or self.config.steps == 0:
             return state
         split = split_origins(window, design, horizon.steps, context, self.config)
@@ -106,6 +123,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
                 self.config,
                 context=context,
                 yearly=yearly,
+                crossed=[one.column for one in state.crossed],
                 before=window.dates[split[1][0]],
             )
             learn = joined([learn, *others])
@@ -170,6 +188,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             steps=horizon.steps,
             level=state.level,
             yearly=state.yearly,
+            crossed=state.crossed,
         )
 
     def predict(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from horizoncast.errors import MissingCovariateError
 from horizoncast.horizon import Horizon
-from horizoncast.models.autoformer.anchor import Examples, examples_at
+from horizoncast.models.autoformer.anchor import Examples, crossed_of, examples_at
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.lag_features import Design, Window, choose_design, usable_rows, window_of
 from horizoncast.series import History
@@ -69,6 +69,7 @@ def related_origins(
     *,
     context: int,
     yearly: bool,
+    crossed: Sequence[int] = (),
     before: np.datetime64,
 ) -> Iterator[Examples]:
     """Examples of related series, each anchored as the target is and in units of its own.
@@ -79,6 +80,8 @@ def related_origins(
         What may be seen of them at the re-fit point.
     design
         Of the target: its anchor and seasons; spreads are each series' own.
+    crossed
+        Places of the covariates that are shown squared and by the calendar.
     before
         Date of the target's first held-back origin: later outcomes would tell of those that judge.
     """
@@ -105,6 +108,7 @@ def related_origins(
             steps=horizon.steps,
             level=max(float(np.std(window.z)), 1e-12),
             yearly=yearly,
+            crossed=crossed_of(window, crossed),
         )
 
 

@@ -79,7 +79,7 @@ def best_warm_start(
     """The best regression by its forecasts from earlier origins; None where the naive's were better.
 
     All features or the simple forecasts alone, under several penalties, each fitted three times on what
-    precedes a stretch of the window and scored there: half of the window judges, not a fifth.
+    precedes a stretch of the window and scored there: three fifths of the window judge, not one.
 
     Parameters
     ----------
