@@ -9,7 +9,7 @@ from horizoncast.engine import EngineConfig, default_members
 from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, HorizoncastError, UnknownNameError
 from horizoncast.models.naive import RandomWalkConfig
-from horizoncast.models.registry import MEMBERS, NEEDS
+from horizoncast.models.registry import MEMBERS
 from horizoncast.policy.states import MemberState
 from horizoncast.service.folders import BUILT_IN
 from horizoncast.service.settings import Settings, load_settings
@@ -114,11 +114,10 @@ def test_enable_variables(root: Path, member: str, text: str, state: str) -> Non
     assert settings.members[names.get(member, member.lower())].state == state
 
 
-def test_shipped_defaults_classical_on_neural_off(tmp_path: Path) -> None:
+def test_shipped_defaults_what_is_not_proven_is_off(tmp_path: Path) -> None:
     states = {name: m.state for name, m in load(tmp_path).members.items()}
-    assert all(states[name] is MemberState.ON for name in MEMBERS if name not in NEEDS)
-    assert all(states[name] is MemberState.OFF for name in NEEDS)
-    assert states["hybrid"] is MemberState.OFF
+    assert {name for name, state in states.items() if state is not MemberState.ON} == {"autoformer", "hybrid"}
+    assert set(MEMBERS) <= set(states)
 
 
 def test_chronos_variables_are_validated(root: Path) -> None:

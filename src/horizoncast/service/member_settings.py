@@ -56,8 +56,8 @@ class BadSettingError(Exception):
         self.error = error
 
 
-SHIPPED_STATES: dict[str, MemberState] = {"autoformer": MemberState.OFF, "chronos": MemberState.OFF}
-"""States that differ from ``on``: neural members cost seconds and are switched on by choice."""
+SHIPPED_STATES: dict[str, MemberState] = {"autoformer": MemberState.OFF}
+"""States that differ from ``on``: what is not proven is switched on by choice."""
 
 
 def _read_state(value: object) -> MemberState:
