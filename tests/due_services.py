@@ -26,6 +26,8 @@ state = "off"
 state = "off"
 [members.random_forest]
 state = "off"
+[members.chronos]
+state = "off"
 """
 
 

@@ -10,6 +10,7 @@ NAIVES_ONLY = {
     "members.arima_garch.state": "off",
     "members.var.state": "off",
     "members.random_forest.state": "off",
+    "members.chronos.state": "off",
     "run.isolated": "false",
 }
 """Settings under which a run takes well under a second."""

@@ -9,7 +9,7 @@ from horizoncast.engine import EngineConfig, default_members
 from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, HorizoncastError, UnknownNameError
 from horizoncast.models.naive import RandomWalkConfig
-from horizoncast.models.registry import MEMBERS
+from horizoncast.models.registry import MEMBERS, NEEDS
 from horizoncast.policy.states import MemberState
 from horizoncast.service.folders import BUILT_IN
 from horizoncast.service.settings import Settings, load_settings
@@ -112,6 +112,16 @@ def test_enable_variables(root: Path, member: str, text: str, state: str) -> Non
     names = {"ARIMA": "arima_garch", "RF": "random_forest"}
     settings = load_settings(SERVICE, root=root, environ={f"ENABLE_{member}": text})
     assert settings.members[names.get(member, member.lower())].state == state
+
+
+def test_auto_is_on_where_the_packages_are_installed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def state() -> str:
+        environ = {"ENABLE_CHRONOS": "auto"}
+        return load_settings(SERVICE, root=root, environ=environ).members["chronos"].state.value
+
+    assert state() == "on"
+    monkeypatch.setitem(NEEDS, "chronos", "no_such_package")
+    assert state() == "off"
 
 
 def test_shipped_defaults_what_is_not_proven_is_off(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ def member_class(name: str) -> type[Member[Any, Any]]:
     return found
 
 
+def is_installed(name: str) -> bool:
+    """Whether the packages of a known member are there; nothing is imported."""
+    needed = NEEDS.get(name)
+    return needed is None or find_spec(needed) is not None
+
+
 def config_class(name: str) -> type[MemberConfig]:
     """The class of a member's settings, which can be read before its packages are installed.
 

@@ -27,7 +27,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.chronos.config import ChronosConfig
-from horizoncast.models.registry import MEMBERS, NAIVES, config_class
+from horizoncast.models.registry import MEMBERS, NAIVES, config_class, is_installed
 from horizoncast.policy.states import MemberState
 
 T = TypeVar("T")
@@ -56,7 +56,9 @@ class BadSettingError(Exception):
         self.error = error
 
 
-SHIPPED_STATES: dict[str, MemberState] = {"autoformer": MemberState.OFF}
+AUTO = "auto"
+"""As a state: on where the member's packages are installed, else off."""
+SHIPPED_STATES: dict[str, str] = {"autoformer": MemberState.OFF.value, "chronos": AUTO}
 """States that differ from ``on``: what is not proven is switched on by choice."""
 
 
@@ -115,7 +117,7 @@ def known_members() -> tuple[str, ...]:
 def default_table(name: str) -> dict[str, Any]:
     """A member's settings as the classes have them: classical on, others off."""
     table: dict[str, Any] = {
-        "state": _shipped_state(name).value,
+        "state": _shipped_state(name),
         "windows": {},
         "cutoffs": {},
         "deadline_s": "inherit",
@@ -131,9 +133,9 @@ def default_table(name: str) -> dict[str, Any]:
     return table | {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
-def _shipped_state(name: str) -> MemberState:
+def _shipped_state(name: str) -> str:
     """``on`` unless `SHIPPED_STATES` says otherwise."""
-    return SHIPPED_STATES.get(name, MemberState.ON) if name in MEMBERS else MemberState.OFF
+    return SHIPPED_STATES.get(name, MemberState.ON.value) if name in MEMBERS else MemberState.OFF.value
 
 
 @lru_cache(maxsize=64)
@@ -174,6 +176,8 @@ def _read_member(name: str, table: object) -> MemberSettings:
         )
     common = {key: value for key, value in table.items() if key in COMMON}
     own = {key: value for key, value in table.items() if key not in COMMON}
+    if str(common.get("state")).lower() == AUTO and name in MEMBERS:
+        common["state"] = MemberState.ON if is_installed(name) else MemberState.OFF
     settings = _validated(name, MemberSettings, common)
     if name in NAIVES and settings.state is not MemberState.ON:
         raise BadSettingError(
