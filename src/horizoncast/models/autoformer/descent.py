@@ -112,8 +112,8 @@ def chosen_device(name: str) -> torch.device:
 def learning_rate(step: int, most: int, peak: float) -> float:
     """Rise in a straight line, then half a cosine down to a hundredth of the peak.
 
-    >>> [round(learning_rate(step, 100, 1.0), 2) for step in (1, 15, 57, 100)]
-    [0.07, 1.0, 0.52, 0.01]
+    >>> [round(learning_rate(step, 100, 1.0), 2) for step in (1, 15, 50, 100)]
+    [0.07, 1.0, 0.64, 0.01]
     """
     rise = max(1, round(_WARM_UP * most))
     if step <= rise:
