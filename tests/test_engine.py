@@ -119,7 +119,7 @@ def test_leak_replayed_decisions_do_not_see_the_newest_values(factor: float) -> 
     for series in (plain, changed):
         engine = ForecastEngine(config)
         plan = plan_cutoffs(series, Horizon(steps=7))
-        bank, _ = lay_out(series, plan, engine._run(series, plan, None), LEVELS)
+        bank, _ = lay_out(series, plan, engine.ask(series, plan), LEVELS)
         out.append(replay(bank, {}, config.decision))
     early = out[0].cutoffs < plain.dates[-3]
     assert early.all()

@@ -136,6 +136,35 @@ def test_backtest_table_bank_plot_and_json(run: Run, tmp_path: Path) -> None:
     assert {"rmse", "wql", "coverage_80"} <= set(shipped["scores"])
 
 
+def test_compare_table_plot_and_json(run: Run, tmp_path: Path) -> None:
+    target = write_target(tmp_path, sessions=450)
+    target.write_text(target.read_text().replace("periods = []", "periods = [5]"))
+    arguments = [
+        "compare",
+        "random_walk",
+        "seasonal_naive",
+        "--service",
+        "forecaster_7d",
+        "--target",
+        str(target),
+    ]
+    arguments += ["--from", "2023-06-20", "--to", "2023-08-15", *FAST]
+    result = run(*arguments, "--png", "c.png")
+    assert result.code == 0, result.err
+    for words in ("seasonal_naive / random_walk", "interval score 95 %", "coverage 80 %", "deterministic"):
+        assert words in result.out
+    for words in ("cannot be told", "too few for a verdict, 20 are needed", "not measured", "Harvey"):
+        assert words in result.out
+    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+    values = json.loads(run(*arguments, "--seeds", "1", "--json").out)
+    assert (values["a"], values["b"], values["from"]) == ("random_walk", "seasonal_naive", "2023-06-23")
+    assert values["verdict"]["code"] == "cannot_be_told"
+    assert values["power"]["can_tell"] is False
+    assert {"rmse", "path_rmse", "wql", "interval_score_80"} <= set(values["ratios"])
+    assert values["sides"][0]["coverage"]["80"]["error"] > 0
+    assert values["sides"][1]["stability"]["deterministic"] is None
+
+
 def test_data_check(run: Run, tmp_path: Path) -> None:
     target = write_target(tmp_path)
     good = run("data", "check", str(target))
@@ -196,6 +225,9 @@ def test_doctor(run: Run, tmp_path: Path) -> None:
         (["run", "forecaster_7d", "--env-file", "absent"], "--env-file does not exist"),
         (["run", "forecaster_7d", "--root", "absent"], "--root is no folder"),
         (["backtest", "forecaster_7d", "--from", "2024-02-01", "--to", "2024-01-01"], "--to lies before"),
+        (["compare", "var", "var", "--service", "forecaster_7d"], "compared with itself"),
+        (["compare", "var", "autofomer", "--service", "forecaster_7d"], "did you mean"),
+        (["compare", "var", "ensemble"], "Missing option"),
         (["run"], "Missing argument"),
         (["run", "forecaster_7d", "--tarjet", "x"], "No such option"),
         (["forecast"], "No such command"),

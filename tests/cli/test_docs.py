@@ -23,7 +23,7 @@ def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def sections() -> dict[str, str]:
-    parts = re.split(r"^## `horizoncast ([a-z -]+?)(?: \[?[A-Z]+\]?)?`$", DOC, flags=re.MULTILINE)
+    parts = re.split(r"^## `horizoncast ([a-z -]+?)(?: \[?[A-Z]+\]?)*`$", DOC, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from horizoncast.cli import (
+    comparing,
     models_app,
     neural_app,
     pages_app,
@@ -37,6 +38,7 @@ from horizoncast.cli.arguments import (
     Store,
     TargetFile,
     TargetPath,
+    completed,
 )
 from horizoncast.cli.quick import plain_tick
 from horizoncast.errors import HorizoncastError
@@ -344,6 +346,7 @@ def doctor(*, json: Json = False, root: Root = None, config: Config = None, env_
     looking.doctor(Common.of(root=root, config=config, env_file=env_file), json=json)
 
 
+comparing.add_to(app)
 service_app.add_to(app)
 record_app.add_to(app)
 pages_app.add_to(app)
@@ -355,7 +358,7 @@ pretraining.add_to(models_app.models_app)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code of what happened."""
-    arguments = _completed(sys.argv[1:] if argv is None else argv)
+    arguments = completed(sys.argv[1:] if argv is None else argv)
     try:
         plain = plain_tick(arguments)
         if plain is None:
@@ -372,16 +375,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001  (the outermost handler)
         _complain(error, debug="--debug" in arguments)
         sys.exit(EXIT_UNEXPECTED)
-
-
-def _completed(arguments: Sequence[str]) -> list[str]:
-    """Arguments with a value for every ``--report``: without a page's name it stands for the terminal."""
-    out: list[str] = []
-    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
-        out.append(here)
-        if here == "--report" and not after.endswith((".html", ".htm")):
-            out.append("-")
-    return out
 
 
 def _complain(error: Exception, *, debug: bool) -> None:

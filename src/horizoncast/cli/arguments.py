@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,3 +35,13 @@ Root = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="File instead of config/base.toml.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="File instead of the global .env.")]
+
+
+def completed(arguments: Sequence[str]) -> list[str]:
+    """Arguments with a value for every ``--report``: without a page's name it stands for the terminal."""
+    out: list[str] = []
+    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        out.append(here)
+        if here == "--report" and not after.endswith((".html", ".htm")):
+            out.append("-")
+    return out

@@ -8,7 +8,7 @@ The public way in from Python::
 """
 
 from horizoncast.engine.core import ForecastEngine, lay_out
-from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.evaluation import cutoff_losses, evaluate
 from horizoncast.engine.live import NOTHING_LIVE, LiveHistory
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.engine.settings import EngineConfig, MemberSetting, default_members
@@ -22,6 +22,7 @@ __all__ = [
     "LiveHistory",
     "MemberOutcome",
     "MemberSetting",
+    "cutoff_losses",
     "default_members",
     "evaluate",
     "lay_out",

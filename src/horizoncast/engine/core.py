@@ -92,7 +92,7 @@ class ForecastEngine:
         started = time.monotonic()
         span = horizon if isinstance(horizon, Horizon) else Horizon.parse(horizon)
         plan = self.plan(series, span)
-        runs = self._run(series, plan, progress)
+        runs = self.ask(series, plan, progress=progress)
         bank, now = lay_out(series, plan, runs, self.config.levels)
         bank = continue_bank(bank, series, live.of(runs))
         states = self._states()
@@ -145,7 +145,7 @@ class ForecastEngine:
         self, series: Series, plan: CutoffPlan, *, progress: Progress | None = None
     ) -> tuple[Bank, Bank]:
         """Run the members over a plan: the bank of its matured cutoffs, and the live rows."""
-        return lay_out(series, plan, self._run(series, plan, progress), self.config.levels)
+        return lay_out(series, plan, self.ask(series, plan, progress=progress), self.config.levels)
 
     def _settings(self) -> list[MemberSetting]:
         """Members that run: the naives always, the others unless they are off."""
@@ -157,7 +157,10 @@ class ForecastEngine:
     def _states(self) -> dict[str, MemberState]:
         return {m.name: MemberState.ON if m.name in NAIVES else m.state for m in self._settings()}
 
-    def _run(self, series: Series, plan: CutoffPlan, progress: Progress | None) -> dict[str, MemberRun]:
+    def ask(
+        self, series: Series, plan: CutoffPlan, *, progress: Progress | None = None
+    ) -> dict[str, MemberRun]:
+        """Run the members over a plan: what each answered, the live cutoff first, and what it cost."""
         tasks = []
         for setting in self._settings():
             if setting.name == "seasonal_naive" and not series.periods:

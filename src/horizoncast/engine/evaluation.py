@@ -34,7 +34,7 @@ def evaluate(
         for name, quantiles in subjects.items()
         for score in score_subject(name, quantiles, scored, series, Sample.PSEUDO_OUT_OF_SAMPLE)
     ]
-    losses = {name: _losses(scored, quantiles) for name, quantiles in subjects.items()}
+    losses = {name: cutoff_losses(scored, quantiles) for name, quantiles in subjects.items()}
     verdicts = [
         compare(name, reference, loss, losses[reference], steps=bank.horizon.steps, stride=bank.stride)
         for name, loss in losses.items()
@@ -43,7 +43,7 @@ def evaluate(
     return scores, verdicts
 
 
-def _losses(bank: Bank, quantiles: Floats) -> Floats:
+def cutoff_losses(bank: Bank, quantiles: Floats) -> Floats:
     """(R,) mean quantile loss per cutoff over the lead grid, divided by sqrt(h), in the scale."""
     leads = bank.leads
     loss = pinball(bank.actuals[:, leads], quantiles[:, leads], bank.levels).mean(axis=2)

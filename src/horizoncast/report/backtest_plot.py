@@ -99,7 +99,7 @@ def _paint_errors(
     axes.plot(steps, ratio, color=style.BLUE, linewidth=1.6 * canvas.line, label=SHIPPED)
     axes.axhline(1.0, color=style.MUTED, linewidth=1.0, linestyle=(0, (2, 2)))
     axes.set_title("RMSE relative to the reference", fontsize=canvas.text, color=style.INK, loc="left")
-    _legend(axes, canvas)
+    line_legend(axes, canvas)
 
 
 def _paint_coverage(axes: Axes, canvas: Canvas, bank: Bank, quantiles: Floats) -> None:
@@ -110,10 +110,11 @@ def _paint_coverage(axes: Axes, canvas: Canvas, bank: Bank, quantiles: Floats) -
         axes.axhline(100 * share, color=colour, linewidth=1.0, linestyle=(0, (2, 2)))
     axes.set_ylim(top=101.0)
     axes.set_title("coverage of shipped, per cent", fontsize=canvas.text, color=style.INK, loc="left")
-    _legend(axes, canvas)
+    line_legend(axes, canvas)
 
 
-def _legend(axes: Axes, canvas: Canvas) -> None:
+def line_legend(axes: Axes, canvas: Canvas) -> None:
+    """Names of the lines, below the axes."""
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(-0.02, -0.14),

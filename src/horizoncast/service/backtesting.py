@@ -41,7 +41,14 @@ SHIPPED = "shipped"
 _USUAL_CUTOFFS = 60
 """Cutoffs that a member's deadline is meant for; a longer backtest gets more time in proportion."""
 
-_RATIOS = (Metric.PATH_RMSE, Metric.RMSE, Metric.WQL, Metric.CRPS, Metric.INTERVAL_SCORE_95)
+_RATIOS = (
+    Metric.PATH_RMSE,
+    Metric.RMSE,
+    Metric.WQL,
+    Metric.CRPS,
+    Metric.INTERVAL_SCORE_80,
+    Metric.INTERVAL_SCORE_95,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +178,12 @@ def run_backtest(
     horizon = Horizon.parse(settings.horizon)
     config = settings.engine_config(horizon)
     plan = backtest_plan(series, horizon, span, config)
-    config = _patient(config, len(plan.cutoffs))
+    config = patient(config, len(plan.cutoffs))
     engine = ForecastEngine(config, cache=BankCache(settings.cache_folder / "backtest"))
     bank, _ = engine.fill(series, plan, progress=progress)
     states = {m.name: m.state for m in config.members} | dict.fromkeys(NAIVES, MemberState.ON)
-    first = _first_scored(bank, span, config)
-    shipped = _since(replay(bank, states, config.decision), first)
+    first = first_scored(bank, span, config)
+    shipped = since(replay(bank, states, config.decision), first)
     if not len(shipped.places):
         raise DataError(
             f"{series.name}: no cutoff of the span has {MIN_WINDOWS} matured ones before it",
@@ -186,7 +193,7 @@ def run_backtest(
     subjects = {name: scored.quantiles[k] for k, name in enumerate(scored.members)}
     for rule in RULE_NAMES:
         plain = replace(config.decision, rule=rule, shrink=False, calibrate=False)
-        subjects[rule] = _since(replay(bank, states, plain), first).quantiles
+        subjects[rule] = since(replay(bank, states, plain), first).quantiles
     subjects[SHIPPED] = shipped.quantiles
     reference = best_naive(scored, [name for name in NAIVES if name in scored.members])
     _, verdicts = evaluate(series, bank, shipped, reference)
@@ -197,7 +204,9 @@ def run_backtest(
         bank=scored,
         subjects=subjects,
         reference=reference,
-        scores=tuple(_score(name, q, subjects[reference], scored, series) for name, q in subjects.items()),
+        scores=tuple(
+            score_against(name, q, subjects[reference], scored, series) for name, q in subjects.items()
+        ),
         verdicts=tuple(_renamed(verdict) for verdict in verdicts),
         kappas=np.array([d.kappa for d in shipped.decisions]),
         widths=np.array([d.width for d in shipped.decisions]),
@@ -254,14 +263,14 @@ def _bounds(dates: Dates, span: Span, ahead: int) -> tuple[int, int]:
     return start, stop
 
 
-def _patient(config: EngineConfig, cutoffs: int) -> EngineConfig:
+def patient(config: EngineConfig, cutoffs: int) -> EngineConfig:
     """Every member is asked for every cutoff, with time in proportion."""
     factor = max(1, ceil(cutoffs / _USUAL_CUTOFFS))
     members = tuple(replace(m, windows=None, deadline_s=m.deadline_s * factor) for m in config.members)
     return replace(config, members=members)
 
 
-def _first_scored(bank: Bank, span: Span, config: EngineConfig) -> np.datetime64:
+def first_scored(bank: Bank, span: Span, config: EngineConfig) -> np.datetime64:
     """Where scoring begins: the date asked for, else the first cutoff with a full slice if there is one."""
     if span.first is not None:
         return as_stamp(span.first)
@@ -269,7 +278,8 @@ def _first_scored(bank: Bank, span: Span, config: EngineConfig) -> np.datetime64
     return as_stamp(bank.cutoffs[full[0] if full else 0])
 
 
-def _since(replayed: Replay, first: np.datetime64) -> Replay:
+def since(replayed: Replay, first: np.datetime64) -> Replay:
+    """The replayed decisions from a cutoff on."""
     keep = replayed.cutoffs >= first
     return Replay(
         cutoffs=replayed.cutoffs[keep],
@@ -279,7 +289,9 @@ def _since(replayed: Replay, first: np.datetime64) -> Replay:
     )
 
 
-def _score(subject: str, quantiles: Floats, reference: Floats, bank: Bank, series: Series) -> SubjectScore:
+def score_against(
+    subject: str, quantiles: Floats, reference: Floats, bank: Bank, series: Series
+) -> SubjectScore:
     """Scores, and ratios to the reference on the cutoffs the subject answered."""
     answered = np.asarray(np.isfinite(quantiles).all(axis=(1, 2)))
     same = np.where(answered[:, None, None], reference, np.nan)

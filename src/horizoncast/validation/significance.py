@@ -84,16 +84,30 @@ def diebold_mariano(
     """
     d = loss_a - loss_b
     n = len(d)
-    lags = min(lags, n - 2)
     if n < 3 or not np.ptp(d) > 0:
         return float("nan"), float("nan")
+    root, correction = mean_error(d, lags, kernel)
+    statistic = float(correction * d.mean() / root)
+    return statistic, two_sided(statistic, n - 1)
+
+
+def mean_error(d: Floats, lags: int, kernel: str = "rectangular") -> tuple[float, float]:
+    """Standard error of a mean loss differential under overlap, and Harvey's correction of the statistic.
+
+    Parameters
+    ----------
+    d
+        (n,) differences, n at least 3, not all equal.
+    lags, kernel
+        As in `diebold_mariano`, which divides the corrected mean by this error.
+    """
+    n = len(d)
+    lags = min(lags, n - 2)
     variance = long_run_variance(d, lags, kernel)
     if variance <= 0:
         variance = long_run_variance(d, lags, "bartlett")
     h = lags + 1
-    correction = np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
-    statistic = float(correction * d.mean() / np.sqrt(variance / n))
-    return statistic, two_sided(statistic, n - 1)
+    return float(np.sqrt(variance / n)), float(np.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n))
 
 
 def two_sided(statistic: float, freedom: int) -> float:

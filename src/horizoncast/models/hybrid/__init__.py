@@ -1,0 +1,1 @@
+"""Parts of the hybrid of Chronos and the Autoformer."""
