@@ -1,4 +1,4 @@
-"""What pip installs holds the checkpoint that ships: every file of its manifest, its card, and the card's text."""
+"""What pip installs holds the checkpoint that ships: all of its manifest, its card, the card's text."""
 
 import tomllib
 from pathlib import Path
