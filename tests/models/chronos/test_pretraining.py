@@ -251,6 +251,8 @@ def test_the_command_trains_goes_on_and_writes_a_folder_that_verifies(tmp_path: 
     manifest = verify(tmp_path / "own")
     assert manifest.trained_until is None
     assert manifest.facts["steps"] == 5
+    assert manifest.name == "own"  # another recipe makes another model
+    assert (tmp_path / "own" / "README.md").read_text(encoding="utf-8").startswith("# own")
     again = CliRunner().invoke(app, [*wanted, "--revision", "2"])  # trained already: only written again
     assert again.exit_code == 0, again.output
     assert verify(tmp_path / "own").files["model.safetensors"] == manifest.files["model.safetensors"]
