@@ -56,6 +56,12 @@ def test_show_is_the_manifest(root):
     assert run(root, "show", "me/three").exception is not None
 
 
+def test_show_writes_scores_and_recipes_as_text_and_not_as_code(tmp_path):
+    out = run(tmp_path, "show", "horizoncast-bolt-micro").stdout
+    assert not set("{}[]'") & set(out)
+    assert "bed ecb14" in out
+
+
 def test_verify_finds_the_damaged_one(root):
     assert run(root, "verify").exit_code == 0
     weights = place_of(root / "models", "me/two") / "model.safetensors"

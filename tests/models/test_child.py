@@ -109,12 +109,19 @@ def test_a_cutoff_that_is_refused_costs_that_cutoff(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_hang_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = time.monotonic()
-    forecasts, failures, _ = answers(task(enter(monkeypatch, act="hang", at=2), deadline_s=1.0))
-    assert time.monotonic() - started < 8.0
-    assert len(forecasts) == 2
-    assert failures[0].code == "DeadlineExceeded"
-    assert "1 s" in failures[0].reason
+    """It hangs for two minutes. A busy machine may not reach the hang in time: it is then given longer."""
+    config = enter(monkeypatch, act="hang", at=2)
+    answered = 0
+    for deadline in (1.0, 8.0, 60.0):
+        started = time.monotonic()
+        forecasts, failures, _ = answers(task(config, deadline_s=deadline))
+        assert deadline <= time.monotonic() - started < deadline + 40.0
+        assert [f.code for f in failures] == ["DeadlineExceeded"]
+        assert f"{deadline:g} s" in failures[0].reason
+        answered = len(forecasts)
+        if answered:
+            break
+    assert answered == 2
 
 
 def test_memory_beyond_the_cap_is_the_members_failure(monkeypatch: pytest.MonkeyPatch) -> None:

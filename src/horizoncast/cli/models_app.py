@@ -172,9 +172,11 @@ def _values(place: Path, manifest: ModelManifest) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {text}" for key, text in value.items())
+        return ", ".join(f"{key} {_text(held)}" for key, held in value.items())
     if isinstance(value, list | tuple):
-        return " ".join(str(item) for item in value)
+        tables = any(isinstance(item, dict) for item in value)
+        nested = any(isinstance(item, list | tuple) for item in value)
+        return ("\n" if tables else "; " if nested else " ").join(_text(item) for item in value)
     return "none" if value is None else str(value)
 
 

@@ -43,6 +43,7 @@ def pretrain_model(
 ) -> None:
     """Train a small Chronos-Bolt from scratch on synthetic series, or go on where that was stopped."""
     from horizoncast.models.chronos.finetuning import device_of
+    from horizoncast.models.chronos.places import SHIPPED_NAME
     from horizoncast.models.chronos.pretrain.export import save_model
     from horizoncast.models.chronos.pretrain.training import Recipe, pretrain
 
@@ -68,7 +69,13 @@ def pretrain_model(
     with screen.progressing():
         model = pretrain(recipe, state, device=device, told=told, advance=advance)
     manifest = save_model(
-        model.cpu(), output, recipe=recipe, revision=revision, steps=recipe.steps, scores=table
+        model.cpu(),
+        output,
+        recipe=recipe,
+        revision=revision,
+        steps=recipe.steps,
+        scores=table,
+        name=SHIPPED_NAME if recipe == Recipe() else output.resolve().name.replace("--", "/"),
     )
     screen.paths([(f"{manifest.name} {manifest.digest}", str(output))])
 

@@ -16,6 +16,7 @@ from horizoncast.calendar import Dates, as_stamp
 from horizoncast.engine import ForecastEngine
 from horizoncast.errors import ConfigError, HistoryTooShortError
 from horizoncast.horizon import Horizon
+from horizoncast.models.chronos.beside import beside
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.finetuning import Job
 from horizoncast.models.chronos.places import find_model
@@ -99,6 +100,7 @@ def plan_finetuning(settings: Settings, series: Series, asked: Asked) -> Planned
             name=name,
             values=(np.asarray(history.z),),
             observed=(series.observed_mask[:stop],),
+            columns=(beside(history),),
             trained_until=until,
             context=member.context,
             steps=horizon.steps,

@@ -90,6 +90,8 @@ def test_a_folder_without_safetensors_is_no_model(root, tmp_path):
 
 def test_base_runs_on_its_own(made, root, capsys, monkeypatch):
     words = ["--root", str(root), "--repo", "me/own"]
+    assert base.main([*words, "--folder", str(made / "bolt")]) != 0
+    assert "--trained-until" in capsys.readouterr().err
     assert base.main([*words, "--folder", str(made / "bolt"), "--trained-until", "none"]) == 0
     assert "name: me/own" in capsys.readouterr().out
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

@@ -14,6 +14,7 @@ from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.horizon import DECILES, LEVELS, Horizon
 from horizoncast.models.child import Task, run_in_child
 from horizoncast.models.chronos import contexts, inference, member, pipeline
+from horizoncast.models.chronos.chosen import read_chosen
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.inference import Window, answer_bolt
 from horizoncast.models.chronos.pipeline import check_memory, get_pipeline, needed_mb, release_pipeline
@@ -203,6 +204,25 @@ def test_auto_chooses_what_had_matured(week):
         for s in (series, replace(series, values=later))
     )
     assert one.same_numbers(two)
+
+
+def test_what_auto_chose_is_left_for_the_record(week, tmp_path):
+    """Per cutoff, for exactly these rows and this member; later calls add; without auto nothing."""
+    series = weekly_season(300)
+    member = make_member("chronos", {"model": str(week), "context_length": "auto", "traces": str(tmp_path)})
+    horizon, cutoffs = Horizon(steps=7), [series.last, series.dates[250], series.dates[200]]
+    for asked in (cutoffs[:2], cutoffs[2:]):
+        list(member.forecast(series, asked, horizon, LEVELS))
+    left = read_chosen(tmp_path, series, 7, member.digest())
+    assert set(left.contexts) == set(cutoffs)
+    assert set(left.contexts.values()) <= set(contexts.candidates(512, 64))
+    assert (left.default, left.source) == (64, "tests/bolt-tiny")
+    assert read_chosen(tmp_path, series.truncated(series.dates[-2]), 7, member.digest()) is None
+    assert read_chosen(tmp_path, series, 7, "another") is None
+    assert read_chosen(tmp_path, series, 8, member.digest()) is None
+    plain = make_member("chronos", {"model": str(week), "traces": str(tmp_path / "plain")})
+    list(plain.forecast(series, cutoffs, horizon, LEVELS))
+    assert not list(tmp_path.glob("plain/context-*"))
 
 
 def test_origins_that_choose_have_matured():

@@ -208,8 +208,16 @@ def test_a_shortened_recipe_keeps_its_stages_in_proportion() -> None:
     whole = Recipe()
     ends = [stage.until for stage in whole.shortened(whole.steps // 10).stages]
     assert ends == [round(stage.until / 10) for stage in whole.stages]
-    few = [stage.until for stage in whole.shortened(1).stages]
-    assert few == list(range(1, len(few) + 1))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7])
+def test_as_many_steps_are_done_as_were_asked_for(steps: int) -> None:
+    """Fewer than there are stages: those without a step fall away."""
+    short = Recipe().shortened(steps)
+    ends = [stage.until for stage in short.stages]
+    assert short.steps == steps == ends[-1]
+    assert ends == sorted(set(ends))
+    assert all(short.stage(step) in short.stages for step in range(steps))
 
 
 def test_a_recipe_without_steps_is_refused() -> None:
@@ -243,6 +251,8 @@ def test_the_command_trains_goes_on_and_writes_a_folder_that_verifies(tmp_path: 
     manifest = verify(tmp_path / "own")
     assert manifest.trained_until is None
     assert manifest.facts["steps"] == 5
+    assert manifest.name == "own"  # another recipe makes another model
+    assert (tmp_path / "own" / "README.md").read_text(encoding="utf-8").startswith("# own")
     again = CliRunner().invoke(app, [*wanted, "--revision", "2"])  # trained already: only written again
     assert again.exit_code == 0, again.output
     assert verify(tmp_path / "own").files["model.safetensors"] == manifest.files["model.safetensors"]

@@ -1,5 +1,6 @@
 """config/chronos.toml and its reader."""
 
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,8 +18,6 @@ FILE = Path(__file__).resolve().parents[3] / "config" / "chronos.toml"
 
 
 def test_the_file_holds_every_setting_with_its_default() -> None:
-    import tomllib
-
     tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
     assert read_settings(FILE) == ChronosSettings()
     for table in fields(ChronosSettings):
@@ -78,3 +77,9 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no valid TOML"):
         read_settings(tmp_path / "broken.toml")
     assert issubclass(UnknownNameError, ConfigError)
+
+
+def test_both_settings_files_name_one_folder_of_models() -> None:
+    """What `models finetune` keeps must be found by the parts that run on their own."""
+    base = tomllib.loads((FILE.parent / "base.toml").read_text(encoding="utf-8"))
+    assert read_settings(FILE).folders.models == base["models"]["folder"] == ChronosSettings().folders.models

@@ -66,10 +66,13 @@ def test_the_command_trains_judges_and_saves(tmp_path: Path, capsys: pytest.Capt
     make_bolt(tmp_path / "base")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "chronos.toml").write_text(CONFIG)
+    capsys.readouterr()
     assert main(["--root", str(tmp_path), "--base", str(tmp_path / "base")]) == 0
     out = capsys.readouterr()
     assert "kept" in out.out
     assert "step 60 of 60" in out.err
+    assert "model shards" not in out.err
+    assert "chronos.load --model tuned/dummy" in out.out
     manifest = verify(tmp_path / "models" / "tuned--dummy")
     assert manifest.trained_until is None
     assert (tmp_path / "output/chronos/train/loss.png").is_file()

@@ -105,7 +105,7 @@ class ChronosBaseModel:
             raise ConfigError(
                 f"what {self.repo} was trained on is not known",
                 allowed=f"a date, or {SYNTHETIC} where it has seen no real series",
-                action="give trained_until: cutoffs before it are not asked for",
+                action="give trained_until (--trained-until DATE): cutoffs before it are not asked for",
             )
         shutil.rmtree(self.staging, ignore_errors=True)
         try:

@@ -1,7 +1,8 @@
 """Fine-tuning of Chronos-2 through its own `fit`: all weights, or LoRA adapters that are merged afterwards.
 
 `fit` answers a missing `peft` by training all weights instead; here LoRA is then refused. It keeps no
-state to go on from, so a killed training of Chronos-2 begins anew.
+state to go on from, so a killed training of Chronos-2 begins anew. Covariates are shown to it, and to the
+verdict, as the member reads them in a run.
 
 Letters in shapes: N windows, T context length, H horizon steps, Q levels, n sessions.
 """
@@ -18,13 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import ConfigError, NotInstalledError
+from horizoncast.models.chronos.beside import Beside, training_input, window_input
 from horizoncast.models.chronos.bolt_training import Look, Progress, Tuned, strict_torch
+from horizoncast.models.chronos.pipeline import quiet_transformers
 from horizoncast.models.chronos.settings import TrainingSettings
 from horizoncast.models.chronos.unfreezing import planned_steps
 from horizoncast.models.chronos.verdict import window_losses
 from horizoncast.models.chronos.windows import Split, Windows
+from horizoncast.resources import MIB
 
 Floats = npt.NDArray[np.float64]
+Columns = Sequence[Sequence[Beside]]
 
 _BATCH = 64
 _MOST_STOPPING = 32
@@ -51,17 +56,27 @@ def require_mode(mode: str) -> None:
         )
 
 
-def predict_chronos2(pipeline: Any, windows: Windows) -> Floats:
-    """(N, H, Q) quantiles at the pipeline's own levels."""
-    import torch
+def predict_chronos2(pipeline: Any, windows: Windows, columns: Columns = ()) -> Floats:
+    """(N, H, Q) quantiles at the pipeline's own levels, in the series' scale.
 
-    out, steps = [], windows.targets.shape[1]
-    single, _ = windows.centred()
-    for at in range(0, len(windows), _BATCH):
-        contexts = torch.from_numpy(single[at : at + _BATCH, None, :])
-        answers = pipeline.predict(contexts, prediction_length=steps, limit_prediction_length=False)
-        out.append(np.stack([answer[0].double().numpy().T for answer in answers]))
-    return windows.restored(np.concatenate(out))
+    Parameters
+    ----------
+    columns
+        Per series its covariates; none by default.
+    """
+    context, steps = windows.contexts.shape[1], windows.targets.shape[1]
+    inputs = [
+        window_input(windows.contexts[i], _of(columns, int(windows.series[i])), int(windows.ends[i]), steps)
+        for i in range(len(windows))
+    ]
+    answers = pipeline.predict(
+        inputs,
+        prediction_length=steps,
+        context_length=context,
+        batch_size=_BATCH,
+        limit_prediction_length=False,
+    )
+    return windows.restored(np.stack([answer[0].double().cpu().numpy().T for answer in answers]))
 
 
 def tune_chronos2(
@@ -70,6 +85,7 @@ def tune_chronos2(
     split: Split,
     settings: TrainingSettings,
     *,
+    columns: Columns = (),
     progress: Progress | None = None,
 ) -> tuple[Any, Tuned]:
     """Fine-tune a copy; returns its pipeline and what happened. The pipeline given stays as it was.
@@ -80,24 +96,26 @@ def tune_chronos2(
         (n,) per series; each is cut before the outcomes of its held-back windows.
     split
         Where those begin; H of it.
+    columns
+        Per series its covariates; all series have the same ones.
     """
     require_mode(settings.mode)
     steps = planned_steps(settings, len(split.learn))
     context = split.learn.contexts.shape[1]
     watch = _watch(steps, progress)
-    with strict_torch(), tempfile.TemporaryDirectory() as folder:
+    with strict_torch(), quiet_transformers(), tempfile.TemporaryDirectory() as folder:
         from transformers import EarlyStoppingCallback
 
         fitted = pipeline.fit(
-            inputs=_until_held(values, split),
-            validation_inputs=_stopping(values, split),
+            inputs=_until_held(values, split, columns),
+            validation_inputs=_stopping(values, split, columns),
             prediction_length=split.steps,
             context_length=context,
             min_past=min(context, 16),
             finetune_mode="lora" if settings.mode == "lora" else "full",
             learning_rate=settings.learning_rate,
             num_steps=steps,
-            batch_size=settings.batch_size,
+            batch_size=batch_rows(settings, columns),  # `fit` counts covariates too
             output_dir=Path(folder),
             callbacks=[watch, EarlyStoppingCallback(early_stopping_patience=settings.patience)],
             remove_printer_callback=True,
@@ -114,10 +132,40 @@ def tune_chronos2(
     return merged, Tuned(network=merged.model, looks=tuple(watch.looks), chosen=chosen, steps=steps)
 
 
-def losses_of(pipeline: Any, windows: Windows) -> Floats:
-    """(N,) losses of a pipeline on windows."""
+def losses_of(pipeline: Any, windows: Windows, columns: Columns = ()) -> Floats:
+    """(N,) losses of a pipeline on windows, with the covariates of each series."""
     levels = tuple(float(level) for level in pipeline.quantiles)
-    return window_losses(predict_chronos2(pipeline, windows), windows, levels)
+    return window_losses(predict_chronos2(pipeline, windows, columns), windows, levels)
+
+
+def batch_rows(settings: TrainingSettings, columns: Columns) -> int:
+    """Rows of a batch: every window brings its covariates."""
+    return settings.batch_size * (1 + max((len(own) for own in columns), default=0))
+
+
+def training_mb_chronos2(
+    network: Any, settings: TrainingSettings, rows: int, context: int, steps: int
+) -> float:
+    """MiB that `fit` holds beyond the loaded weights: a copy, gradients, moments, a batch's activations.
+
+    Parameters
+    ----------
+    rows
+        Of a batch, see `batch_rows`.
+    context, steps
+        T and H.
+
+    Notes
+    -----
+    Per row, patch and block about 24 vectors of the model's width and a few of the attention's patches are
+    kept for the gradients; adapters have gradients of their own only, which are few.
+    """
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    config, patching = network.config, network.chronos_config
+    patches = -(-context // patching.input_patch_size) + 1 + -(-steps // patching.output_patch_size)
+    wide = 24 * config.d_model + 4 * config.d_ff + 4 * config.num_heads * patches
+    kept = 4.0 * rows * patches * config.num_layers * wide
+    return float((4 * numbers * (1 if settings.mode == "lora" else 4) + kept) / MIB)
 
 
 def _merged(pipeline: Any) -> Any:
@@ -128,30 +176,28 @@ def _merged(pipeline: Any) -> Any:
     return type(pipeline)(model=model.eval())
 
 
-def _until_held(values: Sequence[Floats], split: Split) -> list[npt.NDArray[np.float32]]:
+def _of(columns: Columns, series: int) -> tuple[Beside, ...]:
+    return tuple(columns[series]) if columns else ()
+
+
+def _until_held(values: Sequence[Floats], split: Split, columns: Columns) -> list[dict[str, Any]]:
     """Each series up to the last target that is learnt from."""
     out = []
     for k, row in enumerate(values):
         ends = split.learn.ends[split.learn.series == k]
         if len(ends):
-            out.append(_centred(row[: int(ends.max()) + 1 + split.steps]))
+            out.append(training_input(row, _of(columns, k), int(ends.max()) + 1 + split.steps))
     return out
 
 
-def _stopping(values: Sequence[Floats], split: Split) -> list[npt.NDArray[np.float32]]:
+def _stopping(values: Sequence[Floats], split: Split, columns: Columns) -> list[dict[str, Any]]:
     """Each series up to the end of some held-back windows: `fit` looks at the last window of an input."""
     out = []
     for k, row in enumerate(values):
         ends = split.held.ends[split.held.series == k]
         chosen = ends[np.unique(np.linspace(0, len(ends) - 1, _MOST_STOPPING).round().astype(int))]
-        out += [_centred(row[: int(end) + 1 + split.steps]) for end in chosen]
+        out += [training_input(row, _of(columns, k), int(end) + 1 + split.steps) for end in chosen]
     return out
-
-
-def _centred(values: Floats) -> npt.NDArray[np.float32]:
-    """In standard deviations around the mean: single precision loses small moves at a high level."""
-    spread = float(values.std())
-    return np.asarray((values - values.mean()) / (spread if spread > 0 else 1.0), dtype=np.float32)
 
 
 def _watch(steps: int, progress: Progress | None) -> Any:

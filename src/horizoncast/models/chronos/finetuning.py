@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import ConfigError, NotAdmittedError
+from horizoncast.models.chronos.beside import Beside
 from horizoncast.models.chronos.bolt_training import (
     Progress,
     Tuned,
@@ -27,10 +28,16 @@ from horizoncast.models.chronos.bolt_training import (
     training_mb,
     tune_bolt,
 )
-from horizoncast.models.chronos.chronos2_training import losses_of, require_mode, tune_chronos2
+from horizoncast.models.chronos.chronos2_training import (
+    batch_rows,
+    losses_of,
+    require_mode,
+    training_mb_chronos2,
+    tune_chronos2,
+)
 from horizoncast.models.chronos.folder import BOLT, CONFIG, WEIGHTS, ModelManifest, write_manifest
 from horizoncast.models.chronos.loss_plot import loss_plot
-from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, release_pipeline
+from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, quiet_transformers, release_pipeline
 from horizoncast.models.chronos.places import place_of
 from horizoncast.models.chronos.settings import TrainingSettings
 from horizoncast.models.chronos.unfreezing import groups_of
@@ -61,6 +68,8 @@ class Job:
         Of the result, as ``tuned/usdmxn-30d``.
     values, observed
         (n,) per series, in the scale; False where a value was filled.
+    columns
+        Covariates of each series, the same for all; Chronos-2 alone reads them.
     trained_until
         Date of the last of these values; None for series that were made up.
     context, steps
@@ -84,6 +93,7 @@ class Job:
     models: Path
     output: Path
     observed: tuple[Bools, ...] | None = None
+    columns: tuple[tuple[Beside, ...], ...] = ()
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     facts: Mapping[str, Any] = field(default_factory=dict)
     created_by: str = "horizoncast models finetune"
@@ -222,10 +232,8 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
     """Train and compare."""
     settings = job.settings
     device = device_of(settings.device)
-    if loaded.manifest.kind == BOLT and device == "cpu":
-        check_room(
-            loaded.manifest.name, training_mb(loaded.pipeline.model, settings), memory_available() / MIB
-        )
+    if device == "cpu":
+        check_room(loaded.manifest.name, _needed_mb(job, loaded, split), memory_available() / MIB)
     network = loaded.pipeline.model.to(device)
     if loaded.manifest.kind == BOLT:
         before = _bolt_losses(network, split.test)
@@ -233,9 +241,11 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
         tuned = tune_bolt(network, split, settings, states=states, key=key, progress=progress)
         after = _bolt_losses(tuned.network, split.test)
     else:
-        before = losses_of(loaded.pipeline, split.test)
-        better, tuned = tune_chronos2(loaded.pipeline, job.values, split, settings, progress=progress)
-        after = losses_of(better, split.test)
+        before = losses_of(loaded.pipeline, split.test, job.columns)
+        better, tuned = tune_chronos2(
+            loaded.pipeline, job.values, split, settings, columns=job.columns, progress=progress
+        )
+        after = losses_of(better, split.test, job.columns)
     verdict = judge(
         before,
         after,
@@ -252,6 +262,15 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
         save=lambda folder: tuned.network.to("cpu").save_pretrained(folder),
         windows=(len(split.learn), len(split.held), len(split.test)),
     )
+
+
+def _needed_mb(job: Job, loaded: Loaded, split: Split) -> float:
+    """MiB a training takes beyond the loaded weights."""
+    network, settings = loaded.pipeline.model, job.settings
+    if loaded.manifest.kind == BOLT:
+        return training_mb(network, settings)
+    rows, context = batch_rows(settings, job.columns), split.learn.contexts.shape[1]
+    return training_mb_chronos2(network, settings, rows, context, split.steps)
 
 
 def losses_on(loaded: Loaded, windows: Windows) -> Floats:
@@ -272,7 +291,8 @@ def _keep(job: Job, loaded: Loaded, folder: Path, outcome: _Outcome) -> ModelMan
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staging:
         staged = Path(staging) / folder.name
-        outcome.save(staged)
+        with quiet_transformers():
+            outcome.save(staged)
         for stray in staged.iterdir():
             if stray.name not in (CONFIG, WEIGHTS):
                 stray.unlink()

@@ -20,6 +20,7 @@ from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos import contexts
+from horizoncast.models.chronos.chosen import Chosen, leave_chosen
 from horizoncast.models.chronos.config import AUTO, ChronosConfig
 from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
 from horizoncast.models.chronos.inference import Floats, Raw, Window, answer_bolt, answer_chronos2
@@ -42,6 +43,7 @@ class Chronos(Member[ChronosConfig, None]):
         super().__init__(config, service=service)
         self._ahead: dict[np.datetime64, Raw] = {}
         self._losses: dict[tuple[int, int], float] = {}
+        self._contexts: dict[np.datetime64, int] = {}
 
     @cached_property
     def manifest(self) -> ModelManifest:
@@ -85,6 +87,7 @@ class Chronos(Member[ChronosConfig, None]):
         """
         coming = iter(cutoffs)
         self._losses.clear()
+        self._contexts.clear()
         try:
             for first in coming:
                 live = first == series.last
@@ -92,6 +95,7 @@ class Chronos(Member[ChronosConfig, None]):
                     self._prepare(series, chunk, horizon)
                     yield from super().forecast(series, chunk, horizon, levels)
                     self._ahead.clear()
+                    self._leave_contexts(series, horizon)
                 if live and self.config.traces and self._unseen(first):
                     leave_trace(Path(self.config.traces), series, self.config.folder(), self.manifest)
         finally:
@@ -143,6 +147,8 @@ class Chronos(Member[ChronosConfig, None]):
         if self.config.context_length == AUTO:
             self._score(loaded, histories, horizon)
         spans = [self._context(history, horizon) for history in histories]
+        if self.config.context_length == AUTO:
+            self._contexts |= {history.cutoff: span for history, span in zip(histories, spans, strict=True)}
         found: dict[int, Raw] = {}
         for context in sorted(set(spans)):
             at = [i for i, span in enumerate(spans) if span == context]
@@ -172,6 +178,15 @@ class Chronos(Member[ChronosConfig, None]):
         if len(rows) < contexts.FEWEST:
             return tried[0]
         return contexts.choose({c: np.array([self._losses[int(row), c] for row in rows]) for c in tried})
+
+    def _leave_contexts(self, series: Series, horizon: Horizon) -> None:
+        """Write down what ``auto`` chose, for the record of the run."""
+        if not self._contexts or not self.config.traces:
+            return
+        made = Chosen(contexts=dict(self._contexts), default=self._tried()[0], source=self.manifest.name)
+        leave_chosen(
+            Path(self.config.traces), series, horizon.steps, self.digest(), made, service=self.service
+        )
 
     def _tried(self) -> tuple[int, ...]:
         return contexts.candidates(self.config.context, self.manifest.context_length)

@@ -126,7 +126,7 @@ def _load(folder: Path, manifest: ModelManifest) -> Any:
             action="pip install 'horizoncast[neural]'",
         ) from error
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
             pipeline = BaseChronosPipeline.from_pretrained(
                 folder, device_map="cpu", dtype=torch.float32, local_files_only=True, use_safetensors=True
             )
@@ -157,8 +157,8 @@ def _check_weights(name: str, network: Any, shapes: dict[str, tuple[int, ...]]) 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar of the loader on standard error."""
+def quiet_transformers() -> Iterator[None]:
+    """No progress bar or advice of the library on standard error, while it loads or saves."""
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

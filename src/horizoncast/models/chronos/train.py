@@ -257,6 +257,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if done.verdict.kept:
             sys.stdout.write(f"loaded again: {trainer.evaluate_model().reason}\n")
             sys.stdout.write(f"model: {trainer.save_trained_model()}\n")
+            sys.stdout.write(f"ask it: python -m horizoncast.models.chronos.load --model {trainer.name}\n")
     except HorizoncastError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

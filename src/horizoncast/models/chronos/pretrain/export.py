@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 
 from horizoncast.models.chronos.folder import WEIGHTS, ModelManifest, write_manifest
+from horizoncast.models.chronos.pipeline import quiet_transformers
 from horizoncast.models.chronos.places import SHIPPED_NAME
 from horizoncast.models.chronos.pretrain.training import Recipe, plain_recipe
 
@@ -42,7 +43,8 @@ def save_model(
 
     folder.mkdir(parents=True, exist_ok=True)
     model.config.dtype = torch.float32
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
     tensors = load_file(folder / WEIGHTS)
     half = {
         n: t.half() if t.ndim > 1 and any(part in n for part in HALVED) else t for n, t in tensors.items()

@@ -182,20 +182,22 @@ class Recipe:
         return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
 
     def shortened(self, steps: int) -> Recipe:
-        """The same with its stages in proportion to another number of steps."""
+        """The same in another number of steps, stages in proportion; those without a step are left out."""
 
         def scaled(step: int) -> int:
             return round(steps * step / self.steps)
 
-        stages = tuple(
+        stages = [
             replace(
                 stage,
-                until=max(place, scaled(stage.until)),
+                until=scaled(stage.until),
                 fall=None if stage.fall is None else (scaled(stage.fall[0]), scaled(stage.fall[1])),
             )
-            for place, stage in enumerate(self.stages, 1)
-        )
-        return replace(self, stages=stages)
+            for stage in self.stages
+        ]
+        befores = [0, *(stage.until for stage in stages)]
+        kept = (stage for before, stage in zip(befores, stages, strict=False) if stage.until > before)
+        return replace(self, stages=tuple(kept))
 
 
 def batch_of(recipe: Recipe, step: int, device: str) -> tuple[Tensor, Tensor]:
