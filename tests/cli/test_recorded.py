@@ -77,6 +77,9 @@ def test_replay_says_the_same_or_exits_with_7(published: tuple[Path, str]) -> No
 
 def test_a_backup_is_read_back_and_restores_everything(published: tuple[Path, str], tmp_path: Path) -> None:
     root, run_id = published
+    review = root / "runs" / "reviews" / "2026-01-02.html"
+    review.parent.mkdir()
+    review.write_text("<!doctype html>")
     file = tmp_path / "backup.tar.gz"
     made = json.loads(call(root, "backup", "create", str(file), "--json"))
     assert made["runs"] == 1 and made["problems"] == []
@@ -88,6 +91,7 @@ def test_a_backup_is_read_back_and_restores_everything(published: tuple[Path, st
         shutil.rmtree(root / "runs")
         archive.extractall(root, filter="data")
     runs = root / "runs"
+    assert review.read_text() == "<!doctype html>"
     assert check_invariants(Ledger.at(runs), runs, log=runs / "metrics.jsonl") == ()
     assert json.loads(call(root, "show", "--json"))[0]["run_id"] == run_id
     with pytest.raises(StoreError, match="exists already"):

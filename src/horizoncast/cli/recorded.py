@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from horizoncast.cli.options import Common
+from horizoncast.cli.reviewing import REVIEWS
 from horizoncast.cli.screen import Screen, print_json
 from horizoncast.errors import StoreError, UnknownNameError
 from horizoncast.service.ledgers import has_ledger, open_ledger
@@ -71,7 +72,7 @@ def replay(run_id: str, common: Common, *, json: bool) -> None:
 
 def backup_create(file: Path, common: Common, *, json: bool) -> None:
     """Write a backup of everything the services share."""
-    from horizoncast.store.ledger.backup import create_backup
+    from horizoncast.store.ledger.backup import RUNS, create_backup
 
     settings = keeping(common, None)
     places = common.places()
@@ -79,6 +80,7 @@ def backup_create(file: Path, common: Common, *, json: bool) -> None:
         "store": settings.store_folder,
         "config": places.root / "config",
         "services": places.root / "services",
+        f"{RUNS}/{REVIEWS}": settings.output_folder / REVIEWS,
     }
     done = create_backup(file.absolute(), _existing(settings), settings.output_folder, others)
     _show_backup(file, done, json=json)
