@@ -39,6 +39,9 @@ HEALTH_KINDS = {"fresh": "good", "degraded": "warn", "blocked": "bad", "missed":
 _NAMED = 2
 """Services that a title names; more of them are counted."""
 
+_EVEN = 0.02
+"""Weights that differ by less are told as even: the order within is no finding."""
+
 _SEVERITIES = {"warning": "warn", "error": "bad"}
 _SECTIONS = (
     "outcomes", "scores", "calibration", "weights", "parts", "rollout", "changes", "data", "troubles",
@@ -250,6 +253,9 @@ def _weights(service: ServiceReview, place: int, colours: Colours, language: str
     values = {"service": service.service, "kappa": f"{newest.kappa:.2f}"}
     if heaviest is None or heaviest.weight <= 0:
         title = text("review.weights.title_none", language, **values)
+    elif heaviest.weight - min(s.weight for s in newest.members if s.weight > 0) < _EVEN:
+        n = sum(s.weight > 0 for s in newest.members)
+        title = counted("review.weights.even", n, language, **values)
     else:
         share = f"{100 * heaviest.weight:.0f}"
         title = text("review.weights.title", language, **values, member=heaviest.member, share=share)
