@@ -226,14 +226,17 @@ def _calibration(service: ServiceReview, place: int, language: str) -> Block:
     found = share_text(line.coverage_80, language)
     windows = counted("common.windows", round(line.n_eff), language)
     values = {"service": service.service, "found": found, "windows": windows}
-    label = text("review.calibration.label", language, service=service.service)
+    kind = "" if line.pit else "_replayed"
+    label = text(f"review.calibration.label{kind}", language, service=service.service)
     known = line.coverage_80.value is not None
     title = (
         text("review.calibration.title", language, **values)
         if known
         else text("review.calibration.title_unknown", language, service=service.service)
     )
-    note = text("review.calibration.note", language, sample=text(f"review.sample.{line.sample}", language))
+    note = text(
+        f"review.calibration.note{kind}", language, sample=text(f"review.sample.{line.sample}", language)
+    )
     picture = calibration_picture(line, f"c{place}", label, language)
     return Block(chart=Chart(title=title, note=note[:1].upper() + note[1:], picture=picture))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from horizoncast.policy.rollout import MemberState
+from horizoncast.policy.states import MemberState
 from horizoncast.report.pages.review_tables import words_of
 from horizoncast.report.review.evidence import promote_command, rollback_command
 from horizoncast.report.review.model import RolloutLine, ServiceReview
