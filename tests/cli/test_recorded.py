@@ -42,6 +42,10 @@ def published(tmp_path: Path) -> tuple[Path, str]:
 def test_show_prints_the_latest_forecast(published: tuple[Path, str]) -> None:
     root, run_id = published
     text = call(root, "show", "forecaster_7d")
+    rows = [line.split() for line in text.splitlines() if line[:1].isdigit()]
+    assert (
+        len({len(cell.partition(".")[2]) for row in rows for cell in row[2:]}) == 1
+    )  # one column, one rounding
     assert run_id in text and "random_walk 100 %" in text
     ledger = Ledger.at(root / "runs")
     (forecast,) = ledger.runs.forecasts(run_id, subject="ensemble")

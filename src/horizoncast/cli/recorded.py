@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,8 +177,9 @@ def _show_run(ledger: Ledger, run: RunRow, screen: Screen) -> None:
     ends = [level for level in _ENDS if level in run.levels]
     places = [run.levels.index(level) for level in (*ends, 0.5)]
     head = ("step", "date", *(f"q{level:g}" for level in ends), "point")
+    digits = _decimals(max(abs(row[place]) for row in forecast.quantiles for place in places))
     rows = [
-        (str(step), date, *(f"{row[place]:.6g}" for place in places))
+        (str(step), date, *(f"{row[place]:.{digits}f}" for place in places))
         for step, date, row in zip(forecast.steps, forecast.dates, forecast.quantiles, strict=True)
     ]
     title = f"{run.service}: {run.series} [{run.unit}] as of {run.as_of}, revision {run.revision}"
@@ -185,6 +187,15 @@ def _show_run(ledger: Ledger, run: RunRow, screen: Screen) -> None:
     weights = [f"{m.member} {100 * m.weight:.0f} %" for m in ledger.runs.members(run.run_id) if m.weight > 0]
     screen.rows("", [("weights", ", ".join(weights)), *(("reason", text) for text in run.reasons)])
     screen.paths([("run", run.run_id), ("committed", run.committed)])
+
+
+def _decimals(largest: float) -> int:
+    """Decimal places that give the largest value six digits: one number for a whole table.
+
+    >>> _decimals(19.7124), _decimals(0.0123), _decimals(1.2e7), _decimals(0.0)
+    (4, 7, 0, 0)
+    """
+    return max(0, 5 - floor(log10(largest))) if largest > 0 else 0
 
 
 def _as_json(ledger: Ledger, run: RunRow, *, listed: bool) -> dict[str, object]:
