@@ -42,6 +42,10 @@ def published(tmp_path: Path) -> tuple[Path, str]:
 def test_show_prints_the_latest_forecast(published: tuple[Path, str]) -> None:
     root, run_id = published
     text = call(root, "show", "forecaster_7d")
+    rows = [line.split() for line in text.splitlines() if line[:1].isdigit()]
+    assert (
+        len({len(cell.partition(".")[2]) for row in rows for cell in row[2:]}) == 1
+    )  # one column, one rounding
     assert run_id in text and "random_walk 100 %" in text
     ledger = Ledger.at(root / "runs")
     (forecast,) = ledger.runs.forecasts(run_id, subject="ensemble")
@@ -77,6 +81,9 @@ def test_replay_says_the_same_or_exits_with_7(published: tuple[Path, str]) -> No
 
 def test_a_backup_is_read_back_and_restores_everything(published: tuple[Path, str], tmp_path: Path) -> None:
     root, run_id = published
+    review = root / "runs" / "reviews" / "2026-01-02.html"
+    review.parent.mkdir()
+    review.write_text("<!doctype html>")
     file = tmp_path / "backup.tar.gz"
     made = json.loads(call(root, "backup", "create", str(file), "--json"))
     assert made["runs"] == 1 and made["problems"] == []
@@ -88,6 +95,7 @@ def test_a_backup_is_read_back_and_restores_everything(published: tuple[Path, st
         shutil.rmtree(root / "runs")
         archive.extractall(root, filter="data")
     runs = root / "runs"
+    assert review.read_text() == "<!doctype html>"
     assert check_invariants(Ledger.at(runs), runs, log=runs / "metrics.jsonl") == ()
     assert json.loads(call(root, "show", "--json"))[0]["run_id"] == run_id
     with pytest.raises(StoreError, match="exists already"):

@@ -111,7 +111,9 @@ def test_what_has_not_matured_is_not_yet_known(tmp_path: Path, run: Run) -> None
     result = run("review", "--set", "target=toy.toml", at=tmp_path)
     assert result.code == 0, result.err
     assert "none has matured yet" in result.out
-    assert text("common.not_yet_known") in result.out or text("review.scores.empty") in result.out
+    assert text("common.verdict.cannot_be_told") in result.out
+    assert text("common.verdict.better") not in result.out.replace(text("review.scores.skill"), "")
+    assert f"  {text('review.sample.live')}  " not in result.out
     assert "better\n" not in result.out and "nan" not in result.out.lower().split()
 
 

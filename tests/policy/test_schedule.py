@@ -30,8 +30,8 @@ def sessions(calendar: Calendar) -> Callable[[datetime], int]:
     return lambda moment: expected_session(calendar, moment)
 
 
-def made(as_of: str, committed: str, calendar: Calendar = WEEKDAYS_ONLY) -> Publication:
-    return Publication(session=index(as_of, calendar), committed=at(committed))
+def made(as_of: str, committed: str, calendar: Calendar = WEEKDAYS_ONLY, *, live: bool = True) -> Publication:
+    return Publication(session=index(as_of, calendar), committed=at(committed), live=live)
 
 
 def plan(cadence: Cadence, now: str, *published: Publication, since: str | None = None) -> Plan:
@@ -92,7 +92,7 @@ def test_without_catching_up_the_newest_moment_has_its_grace() -> None:
 
 def test_catching_up_the_old_one_does_not_serve_the_new_one() -> None:
     cadence = Cadence(days=WEEKDAYS[:5], timezone="UTC", late_hours=100, catch_up=CatchUp.ALL)
-    caught = made("2026-01-06", "2026-01-08T09:10")
+    caught = made("2026-01-06", "2026-01-08T09:10", live=False)
     assert moments(plan(cadence, "2026-01-08T09:30", caught)) == ["01-05", "01-06", "01-08"]
 
 
@@ -102,6 +102,20 @@ def test_a_run_on_stale_input_serves_the_moment_it_was_made_for() -> None:
     stale = made("2026-01-07", "2026-01-09T07:05")
     assert plan(WEEKLY, "2026-01-09T09:00", before, stale).run == ()
     assert moments(plan(WEEKLY, "2026-01-16T09:00", before, stale)) == ["01-16"]
+
+
+@pytest.mark.parametrize("as_of", ["2025-06-30", "2026-01-01", "2026-01-07"])
+def test_a_backfill_never_serves_the_moment_it_happened_to_follow(as_of: str) -> None:
+    """Made on Friday after seven for a date of long ago: Friday's own forecast is still due."""
+    assert moments(plan(WEEKLY, "2026-01-09T08:00", made(as_of, "2026-01-09T07:30", live=False))) == ["01-09"]
+
+
+@pytest.mark.parametrize("since", [None, "2025-11-01"])
+def test_whether_a_moment_is_served_does_not_hang_on_how_far_one_looks_back(since: str | None) -> None:
+    """A first run on data that end weeks ago: `tick` (days) and `status` (months) must agree."""
+    first = made("2025-12-10", "2026-01-09T07:30")
+    found = plan(WEEKLY, "2026-01-09T08:00", first, since=since)
+    assert found.run == () and index("2026-01-08") not in {slot.session for slot in found.missed}
 
 
 def test_a_late_run_on_newer_data_serves_its_own_moment_and_leaves_nothing_to_the_next() -> None:

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from due_services import light, write_services
 from horizoncast.cli import app
 from horizoncast.errors import StoreError
+from horizoncast.policy.schedule import Publication
 from horizoncast.service.backfill import backfill, unserved, whole_days
+from horizoncast.service.due import session_counter, target_of
 from horizoncast.service.tick import LOCK
 from horizoncast.store.ledger.ledger import Ledger
 from horizoncast.store.locks import alone
@@ -28,6 +30,18 @@ def test_bounds_are_whole_days_on_the_services_clock(tmp_path: Path) -> None:
     (settings,) = light(write_services(tmp_path))
     day = datetime(2025, 10, 3, tzinfo=UTC)  # a Friday
     assert [run.as_of for run in unserved(settings, *whole_days(settings, day, day))] == FRIDAYS[:1]
+
+
+@pytest.mark.parametrize("later", [datetime(2025, 11, 8, tzinfo=UTC), datetime(2026, 6, 30, tzinfo=UTC)])
+def test_a_forecast_of_later_serves_no_moment_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: datetime
+) -> None:
+    (settings,) = light(write_services(tmp_path))
+    session = session_counter(settings, target_of(settings))(later)
+    made = Publication(session=session, committed=later)
+    monkeypatch.setattr("horizoncast.service.backfill.publications", lambda *_: [made])
+    runs = unserved(settings, *whole_days(settings, FIRST, LAST))
+    assert [run.as_of for run in runs] == FRIDAYS
 
 
 def test_one_child_after_the_other_and_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from horizoncast.service.light import LightSettings, read_light
 from horizoncast.service.review import ReviewRequest, on_record, weekly_review
 from horizoncast.service.runner import run_service
 from horizoncast.service.settings import load_settings
+from horizoncast.service.status import statuses
 from horizoncast.store.facts import EventFact, Facts
 from horizoncast.store.ledger.database import Database, sqlite_url
 from horizoncast.store.ledger.migrations import NEWEST, migrate, version_of
@@ -59,6 +60,18 @@ def test_a_ledger_of_an_older_program_is_brought_up_to_date(root: Path) -> None:
     assert found.services == () and {line.health for line in found.status} == {"unknown"}
     with database.reading() as connection:
         assert version_of(connection) == NEWEST
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_backfilled_run_serves_no_newer_moment_and_says_what_it_is(root: Path, logged: bool) -> None:
+    """The review's status and that of `status` come from one rule, from the ledger and from the log."""
+    run(root, "one", "2023-07-04")
+    file = root / "runs_one" / "metrics.jsonl" if logged else None
+    request = ReviewRequest(now=datetime(2023, 7, 20, tzinfo=UTC), file=file)
+    found = {line.service: line for line in weekly_review(lights(root), request).status}
+    (plain,) = [s for s in statuses(lights(root), datetime(2023, 7, 20, tzinfo=UTC)) if s.service == "one"]
+    assert (found["one"].health, found["one"].reason) == (plain.health, plain.reason)
+    assert "backfill" in found["one"].reason
 
 
 def test_states_as_of_a_day_are_those_of_that_day(root: Path) -> None:

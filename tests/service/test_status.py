@@ -1,6 +1,7 @@
 """Status: green only where a due forecast is on record, by as-of date and never by file time."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -135,10 +136,22 @@ def test_a_degraded_run_says_why(root: Path) -> None:
 
 def test_a_forecast_on_older_data_is_degraded_even_if_it_says_published(root: Path) -> None:
     publish(root, "2026-01-01")
-    publish(root, "2026-01-06")  # committed after the due moment, made from Tuesday's data
+    publish(root, "2026-01-06")
+    committed = time_text(FRIDAY - timedelta(minutes=5))  # after the due moment, made from Tuesday's data
+    with sqlite3.connect(root / "runs" / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE runs SET committed = ? WHERE as_of = '2026-01-06'", (committed,))
     found = look(root)
     assert found.health is Health.DEGRADED
     assert "older data" in found.reason
+
+
+def test_a_backfill_after_the_due_moment_leaves_it_missed(root: Path) -> None:
+    publish(root, "2026-01-01")
+    publish(root, "2026-01-06")
+    committed = time_text(FRIDAY - timedelta(minutes=5))
+    with sqlite3.connect(root / "runs" / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE runs SET committed = ?, origin = 'backfill'", (committed,))
+    assert look(root).health is Health.MISSED
 
 
 def test_the_newest_revision_counts(root: Path) -> None:

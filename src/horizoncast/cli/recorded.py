@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from horizoncast.cli.options import Common
+from horizoncast.cli.reviewing import REVIEWS
 from horizoncast.cli.screen import Screen, print_json
 from horizoncast.errors import StoreError, UnknownNameError
 from horizoncast.service.ledgers import has_ledger, open_ledger
@@ -71,7 +73,7 @@ def replay(run_id: str, common: Common, *, json: bool) -> None:
 
 def backup_create(file: Path, common: Common, *, json: bool) -> None:
     """Write a backup of everything the services share."""
-    from horizoncast.store.ledger.backup import create_backup
+    from horizoncast.store.ledger.backup import RUNS, create_backup
 
     settings = keeping(common, None)
     places = common.places()
@@ -79,6 +81,7 @@ def backup_create(file: Path, common: Common, *, json: bool) -> None:
         "store": settings.store_folder,
         "config": places.root / "config",
         "services": places.root / "services",
+        f"{RUNS}/{REVIEWS}": settings.output_folder / REVIEWS,
     }
     done = create_backup(file.absolute(), _existing(settings), settings.output_folder, others)
     _show_backup(file, done, json=json)
@@ -174,8 +177,9 @@ def _show_run(ledger: Ledger, run: RunRow, screen: Screen) -> None:
     ends = [level for level in _ENDS if level in run.levels]
     places = [run.levels.index(level) for level in (*ends, 0.5)]
     head = ("step", "date", *(f"q{level:g}" for level in ends), "point")
+    digits = _decimals(max(abs(row[place]) for row in forecast.quantiles for place in places))
     rows = [
-        (str(step), date, *(f"{row[place]:.6g}" for place in places))
+        (str(step), date, *(f"{row[place]:.{digits}f}" for place in places))
         for step, date, row in zip(forecast.steps, forecast.dates, forecast.quantiles, strict=True)
     ]
     title = f"{run.service}: {run.series} [{run.unit}] as of {run.as_of}, revision {run.revision}"
@@ -183,6 +187,15 @@ def _show_run(ledger: Ledger, run: RunRow, screen: Screen) -> None:
     weights = [f"{m.member} {100 * m.weight:.0f} %" for m in ledger.runs.members(run.run_id) if m.weight > 0]
     screen.rows("", [("weights", ", ".join(weights)), *(("reason", text) for text in run.reasons)])
     screen.paths([("run", run.run_id), ("committed", run.committed)])
+
+
+def _decimals(largest: float) -> int:
+    """Decimal places that give the largest value six digits: one number for a whole table.
+
+    >>> _decimals(19.7124), _decimals(0.0123), _decimals(1.2e7), _decimals(0.0)
+    (4, 7, 0, 0)
+    """
+    return max(0, 5 - floor(log10(largest))) if largest > 0 else 0
 
 
 def _as_json(ledger: Ledger, run: RunRow, *, listed: bool) -> dict[str, object]:

@@ -26,10 +26,13 @@ class Publication:
         Absolute index of its as-of date.
     committed
         When it was published, UTC.
+    live
+        Whether it was made from all that was known then; one as of a past date was not.
     """
 
     session: int
     committed: datetime
+    live: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,20 +96,21 @@ def any_moment(cadence: Cadence, now: datetime) -> bool:
     return next(cadence.between(late - timedelta(seconds=1), now), None) is not None
 
 
-def served(slots: Sequence[Slot], publications: Sequence[Publication]) -> set[Slot]:
+def served(slots: Sequence[Slot], publications: Sequence[Publication], now: datetime) -> set[Slot]:
     """Moments that have their forecast.
 
     A forecast on a session from a moment's own up to the next moment's serves it, whenever it was
     made; and one made before the next moment came serves it, too, if it stands on newer sessions yet
-    (a moment caught up late). One that ran on older input serves the moment after which it was made,
-    provided the session's own moment has another: so that a forecast caught up for an old moment
-    never stands for a newer one.
+    (a moment caught up late). A live one serves the moment after which it was made, on whatever old
+    input it stood: nothing newer was there. One as of a past date never does, so that a backfill, or
+    an old moment caught up, stands for no newer moment; nor does one of after `now`.
     """
     done: set[Slot] = set()
-    for publication in sorted(publications, key=lambda p: p.committed):
+    for publication in publications:
         own = next((slot for slot in reversed(slots) if slot.session <= publication.session), None)
         then = next((slot for slot in reversed(slots) if slot.first.moment <= publication.committed), None)
-        if then is not None and (own is None or own in done or then.session <= publication.session):
+        made_then = publication.live and publication.committed <= now
+        if then is not None and (made_then or then.session <= publication.session):
             done.add(then)
         if own is not None:
             done.add(own)
@@ -137,7 +141,7 @@ def plan_now(
     late = now - timedelta(hours=cadence.late_hours)
     first = late if missed_since is None else min(late, missed_since)
     slots = slots_of(dues_around(cadence, first, now), session_at)
-    done = served(slots, publications)
+    done = served(slots, publications, now)
     open_slots = [slot for slot in slots if slot not in done]
     run = _chosen(cadence, open_slots, slots, now, late)
     if missed_since is None:

@@ -12,6 +12,9 @@ from horizoncast.service.due import DueRun, publications, runs_of, session_count
 from horizoncast.service.light import LightSettings
 from horizoncast.service.tick import LOCK, Ran, Tell, run_arguments
 
+_BEYOND = timedelta(days=45)
+"""Longer than the longest gap between two moments of a cadence."""
+
 
 def unserved(settings: LightSettings, first: datetime, last: datetime) -> tuple[DueRun, ...]:
     """Runs for the moments in ``[first, last]`` that have no forecast, oldest first.
@@ -22,9 +25,12 @@ def unserved(settings: LightSettings, first: datetime, last: datetime) -> tuple[
         When the ledger cannot be read.
     """
     target = target_of(settings)
-    slots = slots_of(dues_around(settings.cadence, first, last), session_counter(settings, target))
-    done = served(slots, publications(settings, target))
-    wanted = tuple(s for s in slots if s.due.moment >= first and s not in done)
+    session_at = session_counter(settings, target)
+    slots = slots_of(dues_around(settings.cadence, first, last), session_at)
+    # Moments after the last one, too: a forecast of later must find its own and not serve the last here.
+    beyond = slots_of(dues_around(settings.cadence, first, last + _BEYOND), session_at)
+    done = {slot.session for slot in served(beyond, publications(settings, target), last + _BEYOND)}
+    wanted = tuple(s for s in slots if s.due.moment >= first and s.session not in done)
     return runs_of(settings, target, Plan(run=wanted), all_past=True)
 
 

@@ -172,6 +172,7 @@ def publications(
         Publication(
             session=int(target.calendar.ordinal(as_stamp(row.as_of))[0]),
             committed=datetime.fromisoformat(row.committed),
+            live=row.live,
         )
         for row in (_published(settings) if rows is None else rows)
         if row.service == settings.service and row.series == target.name
@@ -185,9 +186,10 @@ def _published(settings: LightSettings) -> Sequence[Published]:
         return peek.published(ledger_file(settings))
     from horizoncast.service.ledgers import open_ledger
     from horizoncast.service.settings import load_keeping
+    from horizoncast.store.records import Origin
 
     keeping = load_keeping(settings.service, settings.places, overrides=settings.overrides)
-    rows = open_ledger(keeping).runs.all(service=settings.service, revisions=False)
+    rows = open_ledger(keeping).runs.all(service=settings.service)
     return [
         peek.Published(
             service=row.service,
@@ -196,6 +198,7 @@ def _published(settings: LightSettings) -> Sequence[Published]:
             revision=row.revision,
             started=row.started,
             committed=row.committed,
+            live=row.origin is Origin.LIVE,
         )
         for row in rows
     ]

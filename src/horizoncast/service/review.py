@@ -189,6 +189,7 @@ def on_record(facts: Facts, now: datetime) -> OnRecord:
                 revision=1,
                 started=run.started,
                 committed=min(run.started, moment),
+                live=not run.hindsight,
             )
             for run in facts.runs
         ],
@@ -200,6 +201,7 @@ def on_record(facts: Facts, now: datetime) -> OnRecord:
                 status=run.status,
                 reasons=run.reasons,
                 committed=run.started,
+                origin="backfill" if run.hindsight else "live",
             )
             for run in facts.runs
             if run.run_id in latest

@@ -113,7 +113,7 @@ def _status(settings: LightSettings, now: datetime, record: OnRecord | None) -> 
             reason = "no due moment has come yet"
             return ServiceStatus(service=name, series=target.name, health=Health.UNKNOWN, reason=reason)
         rows = None if record is None else record.published
-        done = served(slots, publications(settings, target, rows))
+        done = served(slots, publications(settings, target, rows), now)
         head, failed = _on_record(settings, target.name, slots[-1], record)
     except HorizoncastError as error:
         return ServiceStatus(service=name, series="", health=Health.UNKNOWN, reason=str(error))

@@ -36,6 +36,8 @@ class RunFact:
     adaptive: float
     windows: int
     n_eff: float
+    hindsight: bool = False
+    """Made as of a past date, or again."""
 
     @property
     def place(self) -> tuple[str, str]:

@@ -88,6 +88,7 @@ def _run(row: Record) -> RunFact:
     numbers = ("best_naive", "kappa", "width", "adaptive", "windows", "n_eff")
     return RunFact(
         started=row["at"],
+        hindsight=row.get("origin") == "backfill",
         reasons=tuple(row["reasons"]),
         flags=tuple(row["flags"]),
         **{name: row[name] for name in (*names, *numbers)},

@@ -95,6 +95,7 @@ def _run_record(run: RunRecord) -> LogRecord:
         "n_eff": decision.n_eff,
         "slice_first": decision.first_cutoff,
         "slice_last": decision.last_cutoff,
+        "origin": run.origin.value,
         "embedding_distance": None if run.embedding is None else run.embedding.distance,
         "embedding_percentile": None if run.embedding is None else run.embedding.percentile,
         "duration_s": run.duration_s,

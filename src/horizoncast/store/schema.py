@@ -136,6 +136,13 @@ SCHEMA: dict[RecordKind, tuple[FieldSpec, ...]] = {
         _f("n_eff", _N, "Independent windows the slice is worth", "1"),
         _f("slice_first", _D, "First cutoff of the slice; null when it is empty", null=True),
         _f("slice_last", _D, "Last cutoff of the slice; null when it is empty", null=True),
+        FieldSpec(
+            name="origin",
+            type=_S,
+            meaning="live, or backfill for a run as of a past date; null in older records",
+            nullable=True,
+            later=True,
+        ),
         _later(
             "embedding_distance", "Cosine distance of the newest window from the nearest of the older history"
         ),

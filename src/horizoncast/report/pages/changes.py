@@ -110,14 +110,25 @@ def change_table(moves: Sequence[Move], language: str) -> Table:
     digits = _digits(moves)
     rows = []
     for move in moves:
-        values = [
-            f"{move.before:.{digits}f}",
-            *(_signed(p, digits) for p in move.parts),
-            f"{move.after:.{digits}f}",
-        ]
+        parts = (_signed(p, digits) for p in shown_parts(move, digits))
+        values = [f"{move.before:.{digits}f}", *parts, f"{move.after:.{digits}f}"]
         what = text(f"change.measure.{move.measure}", language)
         rows.append([Cell(text=move.date), Cell(text=what), *(number(v) for v in values)])
     return Table(label=text("change.table", language), head=head, rows=rows)
+
+
+def shown_parts(move: Move, digits: int) -> tuple[float, ...]:
+    """The parts, rounded so that what is shown adds up as well: the largest takes what rounding leaves.
+
+    >>> move = Move(step=1, date="", measure="median", before=17.0083, after=18.1496, parts=(1.1413, 0.0))
+    >>> shown_parts(move, 3)
+    (1.142, 0.0)
+    """
+    parts = [round(part, digits) for part in move.parts]
+    largest = int(np.argmax(np.abs(move.parts)))
+    left = round(move.after, digits) - round(move.before, digits) - sum(parts)
+    parts[largest] = round(parts[largest] + left, digits)
+    return tuple(parts)
 
 
 def change_chart(moves: Sequence[Move], unit: str, language: str, *, name: str = "change") -> Chart | None:
@@ -135,11 +146,14 @@ def change_chart(moves: Sequence[Move], unit: str, language: str, *, name: str =
         level = np.concatenate([[move.before], move.before + np.cumsum(move.parts)])
         low, high = float(level.min()), float(level.max())
         room = (high - low) or abs(high) * 0.01 or 1.0
+        shown = shown_parts(move, digits)
         for place, part in enumerate(move.parts, start=1):
             colour = style.BLUE if part >= 0 else style.LINES[0]
             axes.barh(place, part, left=level[place - 1], color=colour, height=0.6)
             axes.plot([level[place - 1]] * 2, [place - 1, place + 0.3], color=style.MUTED, linewidth=0.8)
-            _value(axes, canvas, max(level[place - 1], level[place]), place, _signed(part, digits))
+            _value(
+                axes, canvas, max(level[place - 1], level[place]), place, _signed(shown[place - 1], digits)
+            )
         axes.plot([level[-1]] * 2, [len(PARTS) + 0.3, len(PARTS) + 1], color=style.MUTED, linewidth=0.8)
         for place, value in ((0, move.before), (len(PARTS) + 1, move.after)):
             axes.plot(value, place, "o", color=style.INK, markersize=6)

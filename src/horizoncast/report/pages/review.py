@@ -39,6 +39,9 @@ HEALTH_KINDS = {"fresh": "good", "degraded": "warn", "blocked": "bad", "missed":
 _NAMED = 2
 """Services that a title names; more of them are counted."""
 
+_EVEN = 0.02
+"""Weights that differ by less are told as even: the order within is no finding."""
+
 _SEVERITIES = {"warning": "warn", "error": "bad"}
 _SECTIONS = (
     "outcomes", "scores", "calibration", "weights", "parts", "rollout", "changes", "data", "troubles",
@@ -223,14 +226,17 @@ def _calibration(service: ServiceReview, place: int, language: str) -> Block:
     found = share_text(line.coverage_80, language)
     windows = counted("common.windows", round(line.n_eff), language)
     values = {"service": service.service, "found": found, "windows": windows}
-    label = text("review.calibration.label", language, service=service.service)
+    kind = "" if line.pit else "_replayed"
+    label = text(f"review.calibration.label{kind}", language, service=service.service)
     known = line.coverage_80.value is not None
     title = (
         text("review.calibration.title", language, **values)
         if known
         else text("review.calibration.title_unknown", language, service=service.service)
     )
-    note = text("review.calibration.note", language, sample=text(f"review.sample.{line.sample}", language))
+    note = text(
+        f"review.calibration.note{kind}", language, sample=text(f"review.sample.{line.sample}", language)
+    )
     picture = calibration_picture(line, f"c{place}", label, language)
     return Block(chart=Chart(title=title, note=note[:1].upper() + note[1:], picture=picture))
 
@@ -250,6 +256,9 @@ def _weights(service: ServiceReview, place: int, colours: Colours, language: str
     values = {"service": service.service, "kappa": f"{newest.kappa:.2f}"}
     if heaviest is None or heaviest.weight <= 0:
         title = text("review.weights.title_none", language, **values)
+    elif heaviest.weight - min(s.weight for s in newest.members if s.weight > 0) < _EVEN:
+        n = sum(s.weight > 0 for s in newest.members)
+        title = counted("review.weights.even", n, language, **values)
     else:
         share = f"{100 * heaviest.weight:.0f}"
         title = text("review.weights.title", language, **values, member=heaviest.member, share=share)

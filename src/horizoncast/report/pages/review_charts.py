@@ -101,7 +101,10 @@ def _fan(
 
 
 def calibration_picture(line: ScoreLine, name: str, label: str, language: str) -> Markup:
-    """Coverage with two standard errors beside its promise, and the histogram of outcomes by decile."""
+    """Coverage with two standard errors beside its promise, and the histogram of outcomes by decile.
+
+    Replays leave no histogram on record: then coverage stands alone.
+    """
     canvas = Canvas(width=WIDTH, height=220, letters=12.0)
 
     def paint(figure: Figure) -> None:
@@ -110,7 +113,10 @@ def calibration_picture(line: ScoreLine, name: str, label: str, language: str) -
             dress(axes, canvas)
             axes.set_title(text(title, language), fontsize=canvas.text, color=style.MUTED, loc="left")
         _coverage(left, line)
-        _histogram(right, line)
+        if line.pit:
+            _histogram(right, line)
+        else:
+            right.remove()
         figure.subplots_adjust(left=0.165, right=0.965, top=0.87, bottom=0.12, wspace=0.4)
 
     return picture(canvas, paint, name=name, label=label)
@@ -132,10 +138,6 @@ def _coverage(axes: Axes, line: ScoreLine) -> None:
 
 
 def _histogram(axes: Axes, line: ScoreLine) -> None:
-    if not line.pit:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return
     middle = [50 * (b.low + b.high) for b in line.pit]
     widths = [100 * (b.high - b.low) * 0.86 for b in line.pit]
     errors = [0.0 if b.error is None else 200 * b.error for b in line.pit]

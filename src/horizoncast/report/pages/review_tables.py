@@ -9,6 +9,7 @@ from horizoncast.report.pages.rendering import Cell, Head, Table, number
 from horizoncast.report.review.model import (
     CriterionLine,
     Figure,
+    Sample,
     ScoreLine,
     ServiceReview,
     Trouble,
@@ -89,9 +90,10 @@ def _score(line: ScoreLine, language: str, *, several: bool) -> list[Cell]:
     sample = text(f"review.sample.{line.sample}", language)
     if several and line.reference != BEST_NAIVE:
         sample += ", " + text("review.scores.reference", language, reference=line.reference)
+    replayed = line.sample is Sample.BACKTEST  # the replays' bias is on no record: nothing to wait for
     ratio = ""
     if line.recent is not None and line.earlier is not None:
-        ratio = f"{line.recent:.2f}; {line.earlier:.2f}"
+        ratio = "; ".join(_better(loss) for loss in (line.recent, line.earlier))
     return [
         Cell(text=who),
         Cell(text=sample, kind="" if several else "day"),
@@ -101,11 +103,17 @@ def _score(line: ScoreLine, language: str, *, several: bool) -> list[Cell]:
         ),
         number(share_text(line.skill, language, signed=True)),
         number(f"{line.n_eff:.1f}"),
-        number(value_text(line.bias, language)),
+        number("" if replayed else value_text(line.bias, language)),
         number(share_text(line.coverage_80, language)),
         number(share_text(line.coverage_95, language)),
         number(ratio),
     ]
+
+
+def _better(ratio: float) -> str:
+    """Loss over the naive's as in the column of all forecasts: how much less it is."""
+    words = f"{100 * (1 - ratio):+.0f}"
+    return f"{words.lstrip('+-') if float(words) == 0 else words}\u00a0%"
 
 
 def share_text(figure: Figure, language: str, *, signed: bool = False) -> str:

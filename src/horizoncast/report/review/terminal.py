@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from horizoncast.report.pages.changes import change_table
@@ -11,7 +11,6 @@ from horizoncast.report.pages.rendering import Table
 from horizoncast.report.pages.review import finding_of, moves_of, outcome_title, status_text, told
 from horizoncast.report.pages.review_tables import (
     outcome_table,
-    rollout_table,
     score_table,
     share_text,
     trouble_table,
@@ -20,17 +19,10 @@ from horizoncast.report.pages.review_tables import (
 )
 from horizoncast.report.review.model import CostPoint, EventLine, Review, ScoreLine, ServiceReview
 from horizoncast.report.review.rounding import percent, rounded
+from horizoncast.report.review.terminal_rollout import TextBlock, rollout_block
 from horizoncast.report.texts import counted, text
 
-
-@dataclass(frozen=True, kw_only=True)
-class TextBlock:
-    """A table with lines below it; either may be empty."""
-
-    title: str = ""
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    lines: tuple[str, ...] = ()
+_BEFORE_ROLLOUT = "parts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +45,6 @@ def text_sections(review: Review, language: str) -> Iterator[TextSection]:
         "calibration": _calibration,
         "weights": _weights,
         "parts": _parts,
-        "rollout": _rollout,
         "changes": _changes,
         "data": lambda s, lang: _events(s, s.data, text("review.data.none", lang)),
         "troubles": _troubles,
@@ -63,8 +54,25 @@ def text_sections(review: Review, language: str) -> Iterator[TextSection]:
     }
     for key, make in makers.items():
         if review.services:
-            blocks = tuple(make(service, language) for service in review.services)
+            blocks = _grouped([make(service, language) for service in review.services])
             yield TextSection(heading=text(f"review.h.{key}", language), blocks=blocks)
+        if review.services and key == _BEFORE_ROLLOUT:
+            heading = text("review.h.rollout", language)
+            yield TextSection(heading=heading, blocks=(rollout_block(review.services, language),))
+
+
+def _grouped(blocks: Sequence[TextBlock]) -> tuple[TextBlock, ...]:
+    """Services that say the same in lines alone are told together; without names where all say it."""
+    groups: dict[tuple[str, ...], list[TextBlock]] = {}
+    for block in blocks:
+        alone = (block.title,) if block.rows or not block.lines else ()
+        groups.setdefault((*alone, "", *block.lines), []).append(block)
+    found = []
+    for group in groups.values():
+        everyone = 1 < len(group) == len(blocks)
+        title = "" if everyone else ", ".join(block.title for block in group)
+        found.append(replace(group[0], title=title))
+    return tuple(found)
 
 
 def _name(service: ServiceReview) -> str:
@@ -92,10 +100,11 @@ def _status(review: Review, language: str) -> TextBlock:
 def _of_table(title: str, table: Table, *lines: str) -> TextBlock:
     if not table.rows:
         return TextBlock(title=title, lines=tuple(line for line in (table.empty, *lines) if line))
+    told_in = [k for k in range(len(table.head)) if any(row[k].text for row in table.rows)]
     return TextBlock(
         title=title,
-        head=tuple(head.text for head in table.head),
-        rows=tuple(tuple(cell.text for cell in row) for row in table.rows),
+        head=tuple(table.head[k].text for k in told_in),
+        rows=tuple(tuple(row[k].text for k in told_in) for row in table.rows),
         lines=lines,
     )
 
@@ -170,26 +179,8 @@ def _parts(service: ServiceReview, language: str) -> TextBlock:
             for part in own
         )
         lines.append(text("terminal.parts", language, date=own[0].date, parts=words))
-    return TextBlock(title=_name(service), lines=tuple(lines))
-
-
-def _rollout(service: ServiceReview, language: str) -> TextBlock:
-    lines = [
-        f"{line.member}: "
-        + ", ".join(
-            text(
-                "terminal.criterion",
-                language,
-                criterion=words_of("review.criterion", c.criterion, language),
-                answer=words_of("review.answer", c.answer, language),
-            )
-            for c in line.criteria
-            if c.answer != "met"
-        )
-        for line in service.rollout
-        if line.answer != "met"
-    ]
-    return _of_table(_name(service), rollout_table(service, language), *lines)
+    title = text("terminal.sd", language, unit=service.unit)
+    return TextBlock(title=f"{_name(service)}, {title}", lines=tuple(lines))
 
 
 def _changes(service: ServiceReview, language: str) -> TextBlock:
@@ -197,7 +188,10 @@ def _changes(service: ServiceReview, language: str) -> TextBlock:
     if not moves or service.change is None:
         return TextBlock(title=_name(service), lines=(text("review.changes.empty", language),))
     since = text("terminal.since", language, as_of=service.change.previous_as_of)
-    return _of_table(f"{_name(service)}, {since}", change_table(moves, language))
+    dates = list(dict.fromkeys(move.date for move in moves))
+    table = change_table([move for move in moves if move.date in (dates[0], dates[-1])], language)
+    more = (counted("terminal.more_dates", len(dates) - 2, language),) if len(dates) > 2 else ()
+    return _of_table(f"{_name(service)}, {since}, {service.unit}", table, *more)
 
 
 def _events(service: ServiceReview, events: Sequence[EventLine], none: str) -> TextBlock:

@@ -51,7 +51,8 @@ def _of_span(statement: str) -> str:
 _NEWEST = """SELECT MAX(as_of) FROM runs AS r WHERE (CAST(:service AS TEXT) IS NULL OR r.service = :service)
 AND (CAST(:series AS TEXT) IS NULL OR r.series = :series)"""
 _RUNS = _of_span("""SELECT run_id, service, series, started, as_of, cutoff, horizon, unit, scale, status,
-reasons, flags, decision, levels FROM runs AS r WHERE OF SPAN ORDER BY service, series, as_of, started""")
+reasons, flags, decision, levels, origin FROM runs AS r WHERE OF SPAN
+ORDER BY service, series, as_of, started""")
 _MEMBERS = _of_span("""SELECT m.run_id, m.member, m.state, m.weight, m.would_be_weight, m.slope, m.windows,
 m.flags, m.failure_code, m.failure_reason, m.wall_s, m.cpu_s, m.peak_mb FROM members AS m
 JOIN runs AS r ON r.run_id = m.run_id WHERE OF SPAN ORDER BY m.run_id, m.member""")
@@ -117,7 +118,7 @@ def is_current(file: Path) -> bool:
         When it cannot be read.
     """
     with sqlite_query(file) as query:
-        found = query("SELECT 1 FROM sqlite_master WHERE name = 'documents'", {})
+        found = query("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'origin'", {})
         return bool(list(found))
 
 
@@ -165,6 +166,7 @@ def _run(row: Row) -> RunFact:
         adaptive=decision.get("adaptive", 1.0),
         windows=decision["windows"],
         n_eff=decision["n_eff"],
+        hindsight=row[14] != "live",
     )
 
 

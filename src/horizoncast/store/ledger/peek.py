@@ -14,13 +14,18 @@ from typing import Any
 
 from horizoncast.errors import StoreError
 
-_QUERY = """SELECT service, series, as_of, MAX(revision), MAX(started), MAX(committed)
+_QUERY = """SELECT service, series, as_of, MAX(revision), MAX(started),
+COALESCE(MAX(CASE WHEN {origin} = 'live' THEN committed END), MAX(committed)), MAX({origin} = 'live')
 FROM runs GROUP BY service, series, as_of"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One published as-of: revisions so far, and the newest start and commit (UTC text)."""
+    """One published as-of: revisions so far, newest start and commit (UTC text), and whether any was live.
+
+    The commit is that of the newest live one where there is one: a revision made later changes no
+    moment that was served.
+    """
 
     service: str
     series: str
@@ -28,6 +33,7 @@ class Published:
     revision: int
     started: str
     committed: str
+    live: bool = True
 
 
 def published(file: Path, *, timeout_s: float = 30.0) -> tuple[Published, ...]:
@@ -38,9 +44,9 @@ def published(file: Path, *, timeout_s: float = 30.0) -> tuple[Published, ...]:
     StoreError
         When the file cannot be read.
     """
-    rows = _rows(file, _QUERY, (), timeout_s)
+    rows = _rows(file, _QUERY.format(origin=_origin(file, timeout_s)), (), timeout_s)
     names = ("service", "series", "as_of", "revision", "started", "committed")
-    return tuple(Published(**dict(zip(names, row, strict=True))) for row in rows)
+    return tuple(Published(**dict(zip(names, row[:-1], strict=True)), live=bool(row[-1])) for row in rows)
 
 
 _HEADS = """SELECT service, series, as_of, status, reasons, committed, {origin} FROM runs AS r
@@ -84,8 +90,7 @@ def heads(file: Path, *, timeout_s: float = 30.0) -> tuple[Head, ...]:
     StoreError
         When the file cannot be read.
     """
-    told = bool(_rows(file, _HAS_ORIGIN, (), timeout_s))
-    found = _rows(file, _HEADS.format(origin="origin" if told else "'live'"), (), timeout_s)
+    found = _rows(file, _HEADS.format(origin=_origin(file, timeout_s)), (), timeout_s)
     return tuple(
         Head(
             service=row[0], series=row[1], as_of=row[2], status=row[3],
@@ -93,6 +98,10 @@ def heads(file: Path, *, timeout_s: float = 30.0) -> tuple[Head, ...]:
         )
         for row in found
     )  # fmt: skip
+
+
+def _origin(file: Path, timeout_s: float) -> str:
+    return "origin" if _rows(file, _HAS_ORIGIN, (), timeout_s) else "'live'"
 
 
 def failures(file: Path, since: str, *, timeout_s: float = 30.0) -> tuple[FailedRun, ...]:
