@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from typing import Any
 
@@ -24,7 +25,7 @@ TARGET = "usdmxn"
 
 def run(service: str, series: Series) -> EngineResult:
     """One service with its shipped settings, from cold."""
-    settings = load_settings(service, root=ROOT, environ={})
+    settings = load_settings(service, root=ROOT, environ=dict(os.environ))
     return ForecastEngine(settings.engine_config()).forecast(series, settings.horizon)
 
 
