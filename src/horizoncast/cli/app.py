@@ -18,7 +18,6 @@ from horizoncast.cli import (
     models_app,
     neural_app,
     pages_app,
-    pretraining,
     record_app,
     service_app,
     standing,
@@ -353,7 +352,6 @@ pages_app.add_to(app)
 standing.add_to(app)
 models_app.add_to(app)
 neural_app.add_to(app, models_app.models_app)
-pretraining.add_to(models_app.models_app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Commands around checkpoints: `models finetune`, `embed`, `analogs`."""
+"""Commands around checkpoints: `models pretrain`, `models finetune`, `embed`, `analogs`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,36 @@ Job = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML file o
 
 def add_to(app: typer.Typer, models_app: typer.Typer) -> None:
     """Enter the commands."""
+    models_app.command("pretrain")(pretrain)
     models_app.command("finetune")(finetune)
     app.command("analogs")(analogs)
     app.add_typer(embed_app, name="embed")
+
+
+def pretrain(
+    *,
+    output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Model folder to write.")],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", min=1, help="Optimiser steps in all, stages in proportion; default: the recipe's."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights and series.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    revision: Annotated[str, typer.Option("--revision", help="Version that the manifest states.")] = "1",
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", metavar="FILE", help="Table of benchmarks/checkpoint.py for the card."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a small Chronos-Bolt from scratch on synthetic series, or go on where that was stopped."""
+    from horizoncast.cli import pretraining
+
+    pretraining.pretrain_model(
+        output, steps=steps, seed=seed, device=device, revision=revision, scores=scores, quiet=quiet
+    )
 
 
 def finetune(

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from horizoncast.cli.arguments import Quiet
 from horizoncast.cli.screen import Screen
 from horizoncast.errors import ConfigError
 from horizoncast.resources import THREAD_VARIABLES
@@ -18,30 +15,23 @@ if TYPE_CHECKING:
     from horizoncast.models.chronos.pretrain.training import Report, Training
 
 
-def add_to(models_app: typer.Typer) -> None:
-    """Enter the command."""
-    models_app.command("pretrain")(pretrain_model)
-
-
 def pretrain_model(
+    output: Path,
     *,
-    output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Model folder to write.")],
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps", min=1, help="Optimiser steps in all, stages in proportion; default: the recipe's."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights and series.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    revision: Annotated[str, typer.Option("--revision", help="Version that the manifest states.")] = "1",
-    scores: Annotated[
-        Path | None,
-        typer.Option("--scores", metavar="FILE", help="Table of benchmarks/checkpoint.py for the card."),
-    ] = None,
-    quiet: Quiet = False,
+    steps: int | None,
+    seed: int,
+    device: str,
+    revision: str,
+    scores: Path | None,
+    quiet: bool,
 ) -> None:
-    """Train a small Chronos-Bolt from scratch on synthetic series, or go on where that was stopped."""
+    """Train, or go on where a training was stopped, and write the model folder.
+
+    Raises
+    ------
+    ConfigError
+        When `device` is not here, or `scores` cannot be read.
+    """
     from horizoncast.models.chronos.finetuning import device_of
     from horizoncast.models.chronos.places import SHIPPED_NAME
     from horizoncast.models.chronos.pretrain.export import save_model

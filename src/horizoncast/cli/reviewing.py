@@ -87,7 +87,7 @@ def send(found: Review, settings: LightSettings, place: Path, *, quiet: bool) ->
 
 def show(found: Review, language: str) -> None:
     """The review on the terminal."""
-    from horizoncast.report.review.terminal import text_sections
+    from horizoncast.report.pages.terminal import text_sections
 
     screen = Screen(as_json=False, quiet=False)
     for section in text_sections(found, language):

@@ -17,9 +17,9 @@ from horizoncast.report.pages.review_tables import (
     weight_table,
     words_of,
 )
+from horizoncast.report.pages.terminal_rollout import TextBlock, rollout_block
 from horizoncast.report.review.model import CostPoint, EventLine, Review, ScoreLine, ServiceReview
 from horizoncast.report.review.rounding import percent, rounded
-from horizoncast.report.review.terminal_rollout import TextBlock, rollout_block
 from horizoncast.report.texts import counted, text
 
 _BEFORE_ROLLOUT = "parts"

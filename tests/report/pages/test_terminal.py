@@ -7,8 +7,8 @@ import pytest
 import reviews
 from horizoncast.report.pages.review import render_review
 from horizoncast.report.pages.review_tables import score_table
+from horizoncast.report.pages.terminal import TextSection, text_sections
 from horizoncast.report.review import model as m
-from horizoncast.report.review.terminal import TextSection, text_sections
 from pages import check
 
 SERVICES = ("forecaster_7d", "forecaster_15d", "forecaster_30d", "forecaster_90d")
