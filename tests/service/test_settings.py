@@ -309,8 +309,20 @@ def test_settings_do_not_change(root: Path) -> None:
 def test_hybrid_is_noted_and_never_silent(root: Path) -> None:
     assert load(root).notes() == ()
     settings = load(root, members__hybrid__state="shadow")
-    assert "hybrid" in settings.notes()[0]
+    assert settings.notes() == (
+        "hybrid is shadow but comes to off: chronos is on, autoformer is off",
+    )
     assert all(m.name != "hybrid" for m in settings.engine_config().members)
+    assert settings.engine_config().hybrid.state is MemberState.SHADOW
+    assert load(root, members__hybrid__state="shadow", members__autoformer__state="shadow").notes() == ()
+
+
+def test_the_hybrid_has_no_settings_of_a_process(root: Path) -> None:
+    with pytest.raises(ConfigError, match="deadline_s"):
+        load(root, members__hybrid__deadline_s="10")
+    with pytest.raises(ConfigError, match="deployment of the hybrid"):
+        load(root, members__hybrid__deployment="ful")
+    assert load(root, members__hybrid__prior="0.5").engine_config().hybrid.config.prior == 0.5
 
 
 def test_errors_are_the_projects_own(root: Path) -> None:

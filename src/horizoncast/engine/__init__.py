@@ -11,7 +11,7 @@ from horizoncast.engine.core import ForecastEngine, lay_out
 from horizoncast.engine.evaluation import cutoff_losses, evaluate
 from horizoncast.engine.live import NOTHING_LIVE, LiveHistory
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
-from horizoncast.engine.settings import EngineConfig, MemberSetting, default_members
+from horizoncast.engine.settings import EngineConfig, HybridSetting, MemberSetting, default_members
 
 __all__ = [
     "ENSEMBLE",
@@ -19,6 +19,7 @@ __all__ = [
     "EngineConfig",
     "EngineResult",
     "ForecastEngine",
+    "HybridSetting",
     "LiveHistory",
     "MemberOutcome",
     "MemberSetting",

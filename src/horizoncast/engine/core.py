@@ -16,11 +16,13 @@ from dataclasses import replace
 
 from horizoncast.bank import Bank, build_bank, continue_bank
 from horizoncast.engine.evaluation import evaluate
+from horizoncast.engine.hybrid import fusion_of, hybrid_outcome, joined_by
 from horizoncast.engine.live import NOTHING_LIVE, LiveHistory
 from horizoncast.engine.result import ENSEMBLE, EngineResult, MemberOutcome
 from horizoncast.engine.settings import EngineConfig, MemberSetting
 from horizoncast.ensemble.decision import apply, decide
 from horizoncast.ensemble.gate import Status, implausible
+from horizoncast.ensemble.hybrid import Joined, state_of
 from horizoncast.ensemble.records import Combined, Decision
 from horizoncast.ensemble.replay import replay
 from horizoncast.errors import NotInstalledError, PublicationError
@@ -99,13 +101,15 @@ class ForecastEngine:
         rules = self.config.decision
         few = self._below_quorum(series, now)
         decided = {name: MemberState.SHADOW for name in states if name not in NAIVES} if few else {}
-        decision = decide(bank.slice_at(series.last, rules.newest), states | decided, rules)
-        decision = replace(decision, adaptive=live.adaptive)
-        combined, reasons = self._gated(series, span, decision, now)
+        fusion, problem = fusion_of(series, bank, now, self.config, {n: r.live for n, r in runs.items()})
+        joined = joined_by(fusion, bank.slice_at(series.last, rules.newest), now, states | decided)
+        decision = decide(joined.past, joined.states, rules)
+        decision = replace(decision, adaptive=live.adaptive, fusion=joined.record)
+        combined, reasons = self._gated(series, span, decision, joined.live)
         if few:
             combined = replace(combined, flags=tuple(dict.fromkeys((*combined.flags, Flag.FALLBACK))))
-        reasons = [*few, *reasons, *self._absent(runs)]
-        replayed = replay(bank, states, rules, last=self.config.replays)
+        reasons = [*few, *reasons, *self._absent(runs), *problem, *self._no_hybrid(joined)]
+        replayed = replay(bank, states, rules, last=self.config.replays, fusion=fusion)
         scores, verdicts = evaluate(series, bank, replayed, decision.best_naive)
         return EngineResult(
             series=series,
@@ -114,7 +118,7 @@ class ForecastEngine:
             status=Status.DEGRADED if reasons else Status.PUBLISHED,
             status_reasons=tuple(reasons),
             decision=decision,
-            members=self._outcomes(runs, combined),
+            members=self._outcomes(runs, combined, hybrid_outcome(series, joined, self.config)),
             bank=bank,
             plan=plan,
             replay=replayed,
@@ -270,6 +274,11 @@ class ForecastEngine:
             if states[name] is MemberState.ON and isinstance(run.live, Failure)
         ]
 
+    def _no_hybrid(self, joined: Joined) -> list[str]:
+        """Why a hybrid that is on did not stand in for its parts."""
+        asked = state_of(self.config.hybrid.state, self._states())
+        return [f"no hybrid: {joined.reason}"] if asked is MemberState.ON and joined.reason else []
+
     def _forecast(self, series: Series, horizon: Horizon, decision: Decision, combined: Combined) -> Forecast:
         digest = hashlib.sha256(repr((decision.config, combined.weights)).encode()).hexdigest()[:16]
         return Forecast(
@@ -284,9 +293,11 @@ class ForecastEngine:
             flags=combined.flags,
         )
 
-    def _outcomes(self, runs: dict[str, MemberRun], combined: Combined) -> tuple[MemberOutcome, ...]:
+    def _outcomes(
+        self, runs: dict[str, MemberRun], combined: Combined, hybrid: MemberOutcome | None
+    ) -> tuple[MemberOutcome, ...]:
         states = self._states()
-        return tuple(
+        found = [
             MemberOutcome(
                 name=name,
                 state=states[name],
@@ -299,7 +310,10 @@ class ForecastEngine:
                 problems=run.problems,
             )
             for name, run in runs.items()
-        )
+        ]
+        if hybrid is not None:
+            found.append(replace(hybrid, weight=combined.weights.get(hybrid.name, 0.0)))
+        return tuple(found)
 
 
 _FLAG_WORDS = {

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.engine.result import ENSEMBLE
+from horizoncast.ensemble.records import HYBRID
 from horizoncast.ensemble.replay import Replay
 from horizoncast.metrics import Sample, Score, pinball
 from horizoncast.series import Series
@@ -21,13 +22,15 @@ def evaluate(
 ) -> tuple[list[Score], list[Verdict]]:
     """Scores over the replayed cutoffs, and each subject against a reference.
 
-    The ensemble is scored on decisions taken with slices of their own, members on the same
+    The ensemble and the hybrid are scored on decisions taken with slices of their own, members on the same
     cutoffs. Without replays nothing is scored: "not yet known".
     """
     if not len(replayed.places):
         return [], []
     scored = bank.pick(replayed.places)
     subjects = {name: scored.quantiles[k] for k, name in enumerate(scored.members)}
+    if replayed.hybrid is not None and np.isfinite(replayed.hybrid).any():
+        subjects[HYBRID] = replayed.hybrid
     subjects[ENSEMBLE] = replayed.quantiles
     scores = [
         score

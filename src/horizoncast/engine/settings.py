@@ -8,6 +8,7 @@ from horizoncast.ensemble.records import DecisionConfig
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import DECILES, LEVELS
 from horizoncast.models.base import MemberConfig
+from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.models.registry import MEMBERS, NEEDS
 from horizoncast.policy.quorum import BelowQuorum
 from horizoncast.policy.states import MemberState
@@ -55,6 +56,22 @@ def default_members() -> tuple[MemberSetting, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HybridSetting:
+    """The hybrid in one service.
+
+    Parameters
+    ----------
+    state
+        Its own; it is never more than its parts are (`horizoncast.ensemble.hybrid.state_of`).
+    config
+        How it is made.
+    """
+
+    state: MemberState = MemberState.OFF
+    config: HybridConfig = field(default_factory=HybridConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """Everything the engine needs to know besides the series.
 
@@ -64,6 +81,8 @@ class EngineConfig:
         Name of the service; part of seeds and cache keys.
     members
         Members and their states; the naives run in any case.
+    hybrid
+        Fusion of the neural members.
     decision
         Rules of the decision.
     replays
@@ -80,6 +99,7 @@ class EngineConfig:
 
     service: str = ""
     members: tuple[MemberSetting, ...] = field(default_factory=default_members)
+    hybrid: HybridSetting = field(default_factory=HybridSetting)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     levels: tuple[float, ...] = LEVELS
     replays: int = 20

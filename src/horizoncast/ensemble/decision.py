@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.ensemble.combine import COMBINATIONS
-from horizoncast.ensemble.records import Combined, Decision, DecisionConfig, MemberWeight
+from horizoncast.ensemble.records import BRANCHES, HYBRID, Combined, Decision, DecisionConfig, MemberWeight
 from horizoncast.ensemble.skill import prior_for, shifted, skill_slopes
 from horizoncast.ensemble.weights import Errors, cap_weights, path_errors, weights_by
 from horizoncast.errors import BankError
@@ -144,16 +144,16 @@ def _weigh(
     naive: str,
 ) -> list[MemberWeight]:
     """One row per member: its weight, and the weight it would have."""
-    on = [_carries(name, states, naive) for name in bank.members]
-    weights = _capped(bank, errors, on, config)
+    weights = _capped(bank, errors, _eligible(bank, states, naive), config)
     base = errors.rmse[bank.member_index(naive)]
+    known = dict.fromkeys(_replaced(bank, states), "its say is in the hybrid") | errors.dropped
     rows = []
     for k, name in enumerate(bank.members):
         state = MemberState.ON if name in NAIVES else states.get(name, MemberState.OFF)
         would = float(weights[k])
-        if state is MemberState.SHADOW and name not in errors.dropped:
-            trial = [*on[:k], True, *on[k + 1 :]]
-            would = float(_capped(bank, errors, trial, config)[k])
+        trial = _trial(name, bank, states)
+        if trial is not None and name not in errors.dropped:
+            would = float(_capped(bank, errors, _eligible(bank, trial, naive), config)[k])
         rows.append(
             MemberWeight(
                 name=name,
@@ -163,16 +163,35 @@ def _weigh(
                 rmse=float(errors.rmse[k]),
                 relative=float(errors.rmse[k] / base) if base > 0 else float("nan"),
                 windows=int(errors.windows[k]),
-                reason=_reason(name, state, errors, naive, weights[k]),
+                reason=known.get(name) or _reason(name, state, naive, weights[k]),
             )
         )
     return rows
+
+
+def _eligible(bank: Bank, states: Mapping[str, MemberState], naive: str) -> list[bool]:
+    """Per member of the bank, whether it may carry weight."""
+    replaced = _replaced(bank, states)
+    return [_carries(name, states, naive) and name not in replaced for name in bank.members]
 
 
 def _carries(name: str, states: Mapping[str, MemberState], naive: str) -> bool:
     if name in NAIVES:
         return name == naive
     return states.get(name, MemberState.OFF) is MemberState.ON
+
+
+def _replaced(bank: Bank, states: Mapping[str, MemberState]) -> tuple[str, ...]:
+    """Members whose place the hybrid takes."""
+    on = HYBRID in bank.members and states.get(HYBRID) is MemberState.ON
+    return BRANCHES if on else ()
+
+
+def _trial(name: str, bank: Bank, states: Mapping[str, MemberState]) -> Mapping[str, MemberState] | None:
+    """States in which a member without a say would have one; None where it has its say, or is off."""
+    if states.get(name) is MemberState.SHADOW and name not in NAIVES:
+        return {**states, name: MemberState.ON}
+    return {**states, HYBRID: MemberState.SHADOW} if name in _replaced(bank, states) else None
 
 
 def _capped(bank: Bank, errors: Errors, eligible: list[bool], config: DecisionConfig) -> Floats:
@@ -196,9 +215,7 @@ def _without_naive(bank: Bank, errors: Errors, eligible: list[bool], trim: float
     return others if sum(others) >= 2 else eligible
 
 
-def _reason(name: str, state: MemberState, errors: Errors, naive: str, weight: float) -> str:
-    if name in errors.dropped:
-        return errors.dropped[name]
+def _reason(name: str, state: MemberState, naive: str, weight: float) -> str:
     if weight > 0:
         return ""
     if state is not MemberState.ON:
@@ -265,7 +282,7 @@ def _undecided(
     """Too few cutoffs: equal weights, the naive's median, widths as the members state them."""
     scored = np.isfinite(bank.actuals[:, bank.leads]).any()
     naive = best_naive(bank, naives) if scored else naives[-1]
-    on = np.array([_carries(name, states, naive) for name in bank.members], dtype=np.float64)
+    on = np.array(_eligible(bank, states, naive), dtype=np.float64)
     rows = [
         MemberWeight(
             name=name,

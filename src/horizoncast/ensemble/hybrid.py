@@ -17,23 +17,21 @@ import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.calendar import Dates
+from horizoncast.ensemble.decision import MIN_WINDOWS, best_naive
 from horizoncast.ensemble.fusion import fuse, fusion_weights
 from horizoncast.ensemble.parts import hierarchical_uncertainty, stated_spread
-from horizoncast.ensemble.records import Deployment, FusionConfig, FusionRecord
+from horizoncast.ensemble.records import BRANCHES, HYBRID, FusionRecord
 from horizoncast.errors import BankError
 from horizoncast.frozen import sealed
 from horizoncast.metrics import pinball
+from horizoncast.models.hybrid.config import Deployment, HybridConfig
+from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
+from horizoncast.scale import Scale
 from horizoncast.validation.calibration import standardised_misses, widen, width_factor
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-HYBRID = "hybrid"
-BRANCHES = ("chronos", "autoformer")
-
-MIN_WINDOWS = 10
-"""Below this many matured cutoffs of both branches there is no hybrid: nothing tells them apart."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,13 +88,13 @@ class AdaptiveFusionLayer:
         Q quantile levels.
     """
 
-    config: FusionConfig
+    config: HybridConfig
     accuracy: Floats
     widths: Floats
     levels: tuple[float, ...]
 
     @classmethod
-    def fitted(cls, branches: Bank, config: FusionConfig, *, skill: float = 1.0) -> AdaptiveFusionLayer:
+    def fitted(cls, branches: Bank, config: HybridConfig, *, skill: float = 1.0) -> AdaptiveFusionLayer:
         """Width factors and weights from matured rows of the branches.
 
         The weight is the inverse square of a branch's mean quantile loss after its own width factor, leads
@@ -132,13 +130,13 @@ class AdaptiveFusionLayer:
 
     def weights(self, quantiles: Floats, log_odds: Floats) -> Floats:
         """Weights of widened rows at each lead, (2, ..., H) from (2, ..., H, Q) and (..., H)."""
-        if self.config.deployment is Deployment.ENSEMBLE:
+        if self.config.deployment == Deployment.ENSEMBLE:
             even = np.ones(quantiles.shape[:-1])
             return even * self.accuracy.reshape(-1, *(1,) * (even.ndim - 1))
         preference = np.stack([log_odds, np.zeros_like(log_odds)])
         spreads = stated_spread(quantiles, self.levels)
         found = fusion_weights(spreads, self.accuracy, self.config.confidence, preference)
-        if self.config.deployment is Deployment.SELECTION:
+        if self.config.deployment == Deployment.SELECTION:
             first = found[:1].mean(axis=-1, keepdims=True) >= 0.5
             found = np.concatenate([first, ~first]) * np.ones_like(found)
         return found
@@ -186,45 +184,94 @@ def path_losses(branches: Bank, quantiles: Floats) -> Floats:
     return np.asarray(scaled[:, known].mean(axis=1))
 
 
-def with_hybrid(
-    past: Bank, live: Bank, inputs: FusionInputs, config: FusionConfig, *, skill: float = 1.0
-) -> tuple[Bank, Bank, FusionRecord | None, str]:
-    """A slice and its live row with the hybrid as one more member.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fusion:
+    """The hybrid of one run: its own state, its rules, and the context of every cutoff.
 
     Parameters
     ----------
-    past
-        A slice: matured cutoffs only.
-    live
-        One cutoff, the one to be forecast.
-    inputs
-        Context of all of them.
-    skill
-        See `AdaptiveFusionLayer.fitted`.
+    state
+        Its own; what it comes to follows from its parts' as well (`state_of`).
+    """
 
-    Returns
-    -------
-    past, live
-        With rows of `hybrid`, NaN where a branch has none; unchanged where no hybrid can be made.
+    state: MemberState
+    config: HybridConfig
+    inputs: FusionInputs
+
+    def joined(self, past: Bank, live: Bank, states: Mapping[str, MemberState]) -> Joined:
+        """A slice and the row to be forecast, with the hybrid as one more member where it can be made.
+
+        Where it cannot, its parts stand for themselves.
+
+        Parameters
+        ----------
+        past
+            A slice: matured cutoffs only.
+        live
+            One cutoff.
+        states
+            Of the members; the hybrid's is added.
+        """
+        state = state_of(self.state, states)
+        if state is MemberState.OFF:
+            return Joined(past=past, live=live, states=states, reason="its parts are not both switched on")
+        reason = _missing(past, live)
+        if reason:
+            return Joined(past=past, live=live, states=states, reason=reason)
+        before, now = _branches(past, self.inputs), _branches(live, self.inputs)
+        layer = AdaptiveFusionLayer.fitted(before.pick(_usable(before)), self.config, skill=_skill(past))
+        return Joined(
+            past=_appended(past, before, layer, self.inputs),
+            live=_appended(live, now, layer, self.inputs),
+            states={**states, HYBRID: state},
+            record=layer.record(now.quantiles[:, 0], inputs_at(self.inputs, live.cutoffs)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Joined:
+    """A slice and its live row, with the hybrid among the members or the reason why not.
+
+    Parameters
+    ----------
+    past, live, states
+        As they came, the hybrid added where there is one.
     record
-        The fusion at the live cutoff, None where there is none.
+        The fusion at the live cutoff; None where there is none.
     reason
         Why there is none, else empty.
     """
+
+    past: Bank
+    live: Bank
+    states: Mapping[str, MemberState]
+    record: FusionRecord | None = None
+    reason: str = ""
+
+
+def _missing(past: Bank, live: Bank) -> str:
+    """Why no hybrid can be made here; empty when it can."""
     absent = [name for name in BRANCHES if name not in past.members]
     if absent:
-        return past, live, None, f"its part {' and '.join(absent)} did not run"
-    before, now = _branches(past, inputs), _branches(live, inputs)
-    both: Bools = np.asarray(
-        before.answered.all(axis=0) & np.isfinite(before.actuals[:, before.leads]).any(axis=1)
-    )
-    if both.sum() < MIN_WINDOWS:
-        return past, live, None, f"{both.sum()} matured cutoffs of both parts, {MIN_WINDOWS} are needed"
-    layer = AdaptiveFusionLayer.fitted(before.pick(both), config, skill=skill)
-    answered = bool(now.answered.all())
-    record = layer.record(now.quantiles[:, 0], inputs_at(inputs, live.cutoffs)) if answered else None
-    reason = "" if answered else "a part gave no live forecast"
-    return _appended(past, before, layer, inputs), _appended(live, now, layer, inputs), record, reason
+        return f"{' and '.join(absent)} did not run"
+    silent = [name for name in BRANCHES if not live.answered[live.member_index(name), 0]]
+    if silent:
+        return f"{' and '.join(silent)} gave no forecast"
+    matured = int(_usable(past.select(BRANCHES)).sum())
+    return "" if matured >= MIN_WINDOWS else f"{matured} matured cutoffs of both parts, {MIN_WINDOWS} needed"
+
+
+def _usable(branches: Bank) -> Bools:
+    """(W,) cutoffs that both branches answered and that have an outcome."""
+    known = np.isfinite(branches.actuals[:, branches.leads]).any(axis=1)
+    return np.asarray(branches.answered.all(axis=0) & known)
+
+
+def _skill(past: Bank) -> float:
+    """0 for prices whose best naive is the random walk, else 1 (`AdaptiveFusionLayer.fitted`)."""
+    naives = [name for name in NAIVES if name in past.members]
+    prices = past.scale is Scale.LOG and best_naive(past, naives) == "random_walk"
+    return 0.0 if prices else 1.0
 
 
 def inputs_at(inputs: FusionInputs, cutoffs: Dates) -> FusionInputs:

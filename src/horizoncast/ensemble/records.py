@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from horizoncast.ensemble.combine import COMBINATIONS
-from horizoncast.ensemble.fusion import CONFIDENCES
 from horizoncast.ensemble.parts import HierarchicalUncertainty
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.errors import ConfigError, UnknownNameError
@@ -22,40 +20,9 @@ from horizoncast.policy.states import MemberState
 
 Floats = npt.NDArray[np.float64]
 
-
-class Deployment(StrEnum):
-    """How the two branches of `hybrid` become one forecast."""
-
-    FULL = "full"
-    """Fused at every lead by accuracy, confidence and context."""
-    ENSEMBLE = "ensemble"
-    """Fused by accuracy alone, the same at every lead."""
-    SELECTION = "selection"
-    """One of the two, chosen at each cutoff by the weights of ``full``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FusionConfig:
-    """How `hybrid` is made of its branches.
-
-    Parameters
-    ----------
-    deployment
-        See `Deployment`.
-    confidence
-        Name of the rule by which the surer branch counts for more (`fusion.CONFIDENCES`).
-    """
-
-    deployment: Deployment = Deployment.FULL
-    confidence: str = "inverse_variance"
-
-    def __post_init__(self) -> None:
-        allowed = tuple(d.value for d in Deployment)
-        if self.deployment not in allowed:
-            raise UnknownNameError.of("deployment of the hybrid", self.deployment, allowed)
-        if self.confidence not in CONFIDENCES:
-            raise UnknownNameError.of("confidence of a fusion", self.confidence, CONFIDENCES)
-        object.__setattr__(self, "deployment", Deployment(self.deployment))
+HYBRID = "hybrid"
+BRANCHES = ("chronos", "autoformer")
+"""The hybrid's parts; it takes their place when it is on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +47,7 @@ class FusionRecord:
         Learned parts in use, with the date they have seen at most.
     """
 
-    deployment: Deployment
+    deployment: str
     confidence: str
     accuracy: Floats
     widths: Floats

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from horizoncast.bank import Bank
 from horizoncast.calendar import Dates
 from horizoncast.ensemble.decision import MIN_WINDOWS, apply, decide
-from horizoncast.ensemble.records import Decision, DecisionConfig
+from horizoncast.ensemble.hybrid import Fusion
+from horizoncast.ensemble.records import HYBRID, Decision, DecisionConfig
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
 
@@ -35,12 +36,16 @@ class Replay:
         (R, H, Q) what would have been published, in the scale.
     decisions
         R decisions.
+    hybrid
+        (R, H, Q) rows of `hybrid` at those cutoffs, each from a slice of its own, NaN where there was none;
+        None without a hybrid.
     """
 
     cutoffs: Dates
     places: npt.NDArray[np.int64]
     quantiles: Floats
     decisions: tuple[Decision, ...]
+    hybrid: Floats | None = None
 
 
 def replay(
@@ -50,6 +55,7 @@ def replay(
     *,
     least: int = MIN_WINDOWS,
     last: int | None = None,
+    fusion: Fusion | None = None,
 ) -> Replay:
     """Decide at every cutoff of the bank from what had matured there, and apply it there.
 
@@ -61,16 +67,31 @@ def replay(
         Cutoffs whose slice is smaller are left out.
     last
         Replay only this many of the newest cutoffs; None replays all.
+    fusion
+        The hybrid, where there is one.
     """
     naives = bank.answered[[bank.member_index(name) for name in NAIVES if name in bank.members]].any(axis=0)
     matured = (bank.ends[None, :] <= bank.cutoffs[:, None]).sum(axis=1)
     places = [int(w) for w in np.flatnonzero(naives & (matured >= least))]
     places = places if last is None else places[max(0, len(places) - last) :]
     quantiles = np.full((len(places), bank.horizon.steps, len(bank.levels)), np.nan)
+    hybrid = None if fusion is None else np.full_like(quantiles, np.nan)
     decisions = []
     for row, w in enumerate(places):
-        decision = decide(bank.slice_at(bank.cutoffs[w], config.newest), states, config)
+        past, live, now = bank.slice_at(bank.cutoffs[w], config.newest), bank.pick(np.array([w])), states
+        if fusion is not None and hybrid is not None:
+            joined = fusion.joined(past, live, states)
+            past, live, now = joined.past, joined.live, joined.states
+            if joined.record is not None:
+                hybrid[row] = live.quantiles[live.member_index(HYBRID), 0]
+        decision = decide(past, now, config)
         decisions.append(decision)
-        quantiles[row] = apply(decision, bank, w).quantiles
+        quantiles[row] = apply(decision, live).quantiles
     at = np.array(places, dtype=np.int64)
-    return Replay(cutoffs=bank.cutoffs[at], places=at, quantiles=quantiles, decisions=tuple(decisions))
+    return Replay(
+        cutoffs=bank.cutoffs[at],
+        places=at,
+        quantiles=quantiles,
+        decisions=tuple(decisions),
+        hybrid=hybrid,
+    )

@@ -21,18 +21,19 @@ from pydantic import (
     ValidationError,
 )
 
-from horizoncast.engine import MemberSetting
+from horizoncast.engine import HybridSetting, MemberSetting
+from horizoncast.ensemble.records import HYBRID
 from horizoncast.errors import ConfigError, HorizoncastError, NotInstalledError, UnknownNameError
 from horizoncast.horizon import Horizon
 from horizoncast.models.autoformer.config import AutoformerConfig
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.models.registry import MEMBERS, NAIVES, config_class, is_installed
 from horizoncast.policy.states import MemberState
 
 T = TypeVar("T")
 
-HYBRID = "hybrid"
 OTHER = "other"
 """Key of `windows` for horizons that have no entry of their own."""
 
@@ -92,12 +93,14 @@ class MemberSettings(BaseModel):
     cutoffs: Sessions = Field(default_factory=dict)
     deadline_s: Literal["inherit"] | PositiveFloat = "inherit"
     memory_mb: Literal["inherit"] | PositiveInt = "inherit"
-    config: MemberConfig | None = None
+    config: MemberConfig | HybridConfig | None = None
 
     def config_for(self, horizon: Horizon) -> MemberConfig | None:
         """The member's own settings with the training window of one horizon."""
+        if not isinstance(self.config, MemberConfig):
+            return None
         window = self.windows.get(horizon.name, self.windows.get(OTHER))
-        return self.config if self.config is None or window is None else replace(self.config, window=window)
+        return self.config if window is None else replace(self.config, window=window)
 
     def own_fields(self) -> dict[str, Any]:
         """The member's own settings by name."""
@@ -114,21 +117,27 @@ def known_members() -> tuple[str, ...]:
     return (*MEMBERS, HYBRID)
 
 
+def common_of(name: str) -> tuple[str, ...]:
+    """Settings that a member has besides its own; the hybrid is made of others' rows and never asked."""
+    return ("state",) if name == HYBRID else COMMON
+
+
 def default_table(name: str) -> dict[str, Any]:
     """A member's settings as the classes have them: classical on, others off."""
-    table: dict[str, Any] = {
+    common: dict[str, Any] = {
         "state": _shipped_state(name),
         "windows": {},
         "cutoffs": {},
         "deadline_s": "inherit",
         "memory_mb": "inherit",
     }
+    table = {key: common[key] for key in common_of(name)}
     kind = config_type(name)
     if kind is None:
         return table
     values = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
-    window = values.pop("window")
-    if name in MEMBERS:
+    window = values.pop("window", None)
+    if issubclass(kind, MemberConfig):
         table["windows"] = dict.fromkeys((*HORIZONS, OTHER), window) | dict(kind.windows_shipped)
     return table | {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
@@ -139,10 +148,10 @@ def _shipped_state(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def config_type(name: str) -> type[MemberConfig] | None:
+def config_type(name: str) -> type[MemberConfig | HybridConfig] | None:
     """The class of a member's own settings; None where the member, or its package, is not installed."""
-    if name not in MEMBERS:
-        return None
+    if name == HYBRID:
+        return HybridConfig
     try:
         return config_class(name)
     except NotInstalledError:
@@ -174,8 +183,8 @@ def _read_member(name: str, table: object) -> MemberSettings:
         raise BadSettingError(
             f"members.{name}", ConfigError("a member's settings are a table", value=repr(table))
         )
-    common = {key: value for key, value in table.items() if key in COMMON}
-    own = {key: value for key, value in table.items() if key not in COMMON}
+    common = {key: value for key, value in table.items() if key in common_of(name)}
+    own = {key: value for key, value in table.items() if key not in common}
     if str(common.get("state")).lower() == AUTO and name in MEMBERS:
         common["state"] = MemberState.ON if is_installed(name) else MemberState.OFF
     settings = _validated(name, MemberSettings, common)
@@ -187,14 +196,14 @@ def _read_member(name: str, table: object) -> MemberSettings:
     return settings.model_copy(update={"config": _read_own(name, own)})
 
 
-def _read_own(name: str, own: dict[str, Any]) -> MemberConfig | None:
+def _read_own(name: str, own: dict[str, Any]) -> MemberConfig | HybridConfig | None:
     kind = config_type(name)
     if kind is None and name in MEMBERS:
         return None  # not installed: the run records it, and nothing can be checked
     known = () if kind is None else tuple(f.name for f in fields(kind) if f.name != "window")
     for key in own:
         if key not in known:
-            error = UnknownNameError.of(f"setting of member {name}", key, (*COMMON, *known))
+            error = UnknownNameError.of(f"setting of member {name}", key, (*common_of(name), *known))
             if key == "window":
                 error.args = (f"{error}; did you mean windows? it holds one training window per horizon",)
             raise BadSettingError(f"members.{name}.{key}", error)
@@ -241,4 +250,13 @@ def engine_setting(
         deadline_s=deadline_s if settings.deadline_s == "inherit" else settings.deadline_s,
         memory_mb=memory_mb if settings.memory_mb == "inherit" else settings.memory_mb,
         windows=settings.cutoffs.get(horizon.name, settings.cutoffs.get(OTHER)),
+    )
+
+
+def hybrid_setting(settings: MemberSettings | None, *, parts: str) -> HybridSetting:
+    """What the engine is told of the hybrid; an empty folder of learned parts takes the one given."""
+    if settings is None or not isinstance(settings.config, HybridConfig):
+        return HybridSetting()
+    return HybridSetting(
+        state=settings.state, config=replace(settings.config, parts=settings.config.parts or parts)
     )

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from horizoncast.calendar import Calendar, as_stamp
+from horizoncast.ensemble.records import HYBRID
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.rollout import (
@@ -30,7 +31,6 @@ from horizoncast.policy.states import MemberState
 from horizoncast.report.review.evidence import evidence_of
 from horizoncast.series import Series
 from horizoncast.service.layers import source_of
-from horizoncast.service.member_settings import HYBRID
 from horizoncast.service.scoring import live_tables
 from horizoncast.service.settings import Settings
 from horizoncast.store.ledger.ledger import Ledger

@@ -21,6 +21,8 @@ from pydantic_settings import (
 )
 
 from horizoncast.engine import EngineConfig
+from horizoncast.ensemble.hybrid import state_of
+from horizoncast.ensemble.records import BRANCHES, HYBRID
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import Horizon
 from horizoncast.policy.states import MemberState
@@ -28,11 +30,12 @@ from horizoncast.report.provenance import digest_of_settings
 from horizoncast.service.folders import Places, find_places
 from horizoncast.service.layers import CLASS_DEFAULTS, Layer, masked, read_layers, source_of
 from horizoncast.service.member_settings import (
-    HYBRID,
     BadSettingError,
     MemberSettings,
+    common_of,
     default_table,
     engine_setting,
+    hybrid_setting,
     known_members,
     read_members,
 )
@@ -169,7 +172,12 @@ class Settings(KeepingSettings):
         hybrid = self.members.get(HYBRID)
         if hybrid is None or hybrid.state is MemberState.OFF:
             return ()
-        return (f"hybrid is {hybrid.state} but not part of this release: it does not run",)
+        states = {name: member.state for name, member in self.members.items()}
+        comes_to = state_of(hybrid.state, states)
+        if comes_to is hybrid.state:
+            return ()
+        parts = ", ".join(f"{name} is {states.get(name, MemberState.OFF)}" for name in BRANCHES)
+        return (f"hybrid is {hybrid.state} but comes to {comes_to}: {parts}",)
 
     def engine_config(self, horizon: Horizon | str | int | None = None) -> EngineConfig:
         """What the engine is told, training windows resolved for a horizon (the service's own by default)."""
@@ -190,6 +198,7 @@ class Settings(KeepingSettings):
                 for name, member in self.members.items()
                 if name != HYBRID
             ),
+            hybrid=hybrid_setting(self.members.get(HYBRID), parts=str(self.models_folder / HYBRID)),
             decision=self.decision.as_config(),
             replays=self.run.replays,
             min_train=None if self.run.min_train == "auto" else self.run.min_train,
@@ -204,7 +213,7 @@ class Settings(KeepingSettings):
         values = {"horizon": self.horizon} | self.model_dump(mode="json", exclude={"members"})
         members = {}
         for name, member in self.members.items():
-            common = member.model_dump(mode="json", exclude={"config"})
+            common = member.model_dump(mode="json", include=set(common_of(name)))
             own = {k: list(v) if isinstance(v, tuple) else v for k, v in member.own_fields().items()}
             members[name] = common | own
         return values | {"members": members}
