@@ -89,7 +89,8 @@ def test_few_windows_cannot_be_told() -> None:
     cutoffs, ends = windows(20, 30)
     better = rule("gate", np.ones(20), np.full(20, 0.5), cutoffs, ends)
     assert not better.kept
-    assert better.reason.startswith("cannot be told")
+    assert better.reason.startswith("cannot be told: +50.00 % in")
+    assert rule("gate", np.full(20, 0.5), np.ones(20), cutoffs, ends).reason.startswith("cannot be told")
     nothing = prove("gate", one_set(12, 30), lambda past: past, lambda part: np.ones(12))
     assert not nothing.kept
     assert nothing.reason.startswith("cannot be told")

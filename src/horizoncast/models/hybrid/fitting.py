@@ -31,6 +31,9 @@ FARTHEST = 3.0
 _HALF_80 = 1.2815515655446004
 """Half the 80 % interval of a unit normal."""
 
+_DESCENT = {"maxiter": 100, "ftol": 1e-7}
+"""The loss itself is known to a per cent or so; a descent to more digits would learn the kinks."""
+
 _QUARTILES = 1.3489795003921634
 """Distance of a unit normal's quartiles."""
 
@@ -156,7 +159,7 @@ def minimise(loss: Callable[[Floats], tuple[float, Floats]], ridge: Floats) -> F
         return value + 0.5 * float(ridge @ theta**2), slope + ridge * theta
 
     start = np.zeros(len(ridge))
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=_DESCENT)
     return np.asarray(found.x) if found.fun < objective(start)[0] else start
 
 

@@ -183,7 +183,7 @@ def rule(
     return Ruling(
         stage=stage,
         kept=verdict.kept,
-        reason=verdict.reason,
+        reason=verdict.reason if verdict.blocks >= LEAST_BLOCKS else _too_short(verdict.blocks, verdict.gain),
         gain=verdict.gain,
         standard_error=float(error / verdict.base_loss) if verdict.base_loss > 0 else float("nan"),
         p_value=verdict.p_value,
@@ -223,6 +223,13 @@ def prove(
         origins.cutoffs[judged],
         origins.ends[judged],
         significance=significance,
+    )
+
+
+def _too_short(blocks: int, gain: float) -> str:
+    return (
+        f"cannot be told: {100 * gain:+.2f} % in {blocks} stretches of two horizons, "
+        f"{LEAST_BLOCKS} are needed"
     )
 
 
