@@ -97,9 +97,9 @@ def test_fused_quantiles_follow_the_weights_of_their_lead() -> None:
     np.testing.assert_allclose(stated_spread(quantiles, LEVELS), spreads)
     weights = fusion_weights(stated_spread(quantiles, LEVELS), np.array([0.5, 0.5]))
     np.testing.assert_allclose(weights, [[0.8, 0.2], [0.2, 0.8]])
-    fused = fuse(quantiles, weights, LEVELS)
+    fused = fuse(quantiles, weights)
     np.testing.assert_allclose(fused[:, LEVELS.index(0.5)], [0.8, 3.2])
     np.testing.assert_allclose(stated_spread(fused, LEVELS), [1.2, 1.2])
     assert (np.diff(fused, axis=1) > 0).all()
     with pytest.raises(BankError, match="per branch and lead"):
-        fuse(quantiles, weights[:, :1], LEVELS)
+        fuse(quantiles, weights[:, :1])

@@ -1,17 +1,15 @@
 """Confidence-weighted fusion of a few branches: at each lead the surer one counts for more.
 
-Pure functions, not used by the decision yet: that needs proof on past forecasts. Letters in shapes: K
-branches, H steps, Q levels.
+Pure functions. Letters in shapes: K branches, H steps, Q levels; ``...`` any axes between, such as cutoffs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.ensemble.combine import quantile_average
 from horizoncast.errors import BankError, UnknownNameError
 
 Floats = npt.NDArray[np.float64]
@@ -21,7 +19,7 @@ LOWEST, HIGHEST = 0.2, 0.8
 
 
 def inverse_variance(spreads: Floats) -> Floats:
-    """``u_k^-2 / sum u_j^-2``, (K, H) to (K, H): the weights of least variance for independent errors.
+    """``u_k^-2 / sum u_j^-2``, (K, ..., H) to the same: the weights of least variance for independent errors.
 
     Bates & Granger (1969). The same in every unit. Branches without any spread share a lead among
     themselves.
@@ -35,7 +33,7 @@ def inverse_variance(spreads: Floats) -> Floats:
 
 
 def inverse_shifted(spreads: Floats) -> Floats:
-    """``1 / (1 + u_k)`` over their sum, (K, H) to (K, H): a known rule that depends on the unit of u.
+    """``1 / (1 + u_k)`` over their sum, (K, ..., H) to the same: a known rule that depends on the unit of u.
 
     Spreads of 8 and 12 pesos give 0.591 to the first; the same spreads in log units give 0.501.
 
@@ -52,24 +50,31 @@ CONFIDENCES: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
-def fusion_weights(spreads: Floats, accuracy: Floats, confidence: str = "inverse_variance") -> Floats:
-    """Weights of the branches at each lead, (K, H), summing to 1.
+def fusion_weights(
+    spreads: Floats,
+    accuracy: Floats,
+    confidence: str = "inverse_variance",
+    preference: Floats | None = None,
+) -> Floats:
+    """Weights of the branches at each lead, (K, ..., H), summing to 1.
 
     The confidence of each branch, kept within `LOWEST` and `HIGHEST`, times its weight by accuracy on the
-    past, so that a branch that is sure and wrong cannot win::
+    past, so that a branch that is sure and wrong cannot win, times what the context says::
 
-        w_kh ~ clip(c_kh, 0.2, 0.8) a_k
+        w_kh ~ clip(c_kh, 0.2, 0.8) a_k exp(g_kh)
 
     Parameters
     ----------
     spreads
-        (K, H) standard deviations that branches state (`parts.stated_spread`), each after its own width
+        (K, ..., H) standard deviations that branches state (`parts.stated_spread`), each after its own width
         factor: the spreads of branches that are not calibrated say nothing. NaN where a branch has no
         weight.
     accuracy
         (K,) weights by past error, not negative, not all zero (`ensemble.weights`).
     confidence
         ``inverse_variance``; ``inverse_shifted`` is kept for comparison.
+    preference
+        (K, ..., H) log weights by context; None for none.
 
     Raises
     ------
@@ -85,21 +90,29 @@ def fusion_weights(spreads: Floats, accuracy: Floats, confidence: str = "inverse
         raise BankError("weights by accuracy are finite, not negative and not all zero", value=accuracy)
     if not np.isfinite(spreads[used]).all() or (spreads[used] < 0).any():
         raise BankError("a branch with weight has no spread, or a negative one")
-    trusted = np.clip(CONFIDENCES[confidence](spreads[used]), LOWEST, HIGHEST) * accuracy[used][:, None]
+    along = (-1, *(1,) * (spreads.ndim - 1))
+    trusted = np.clip(CONFIDENCES[confidence](spreads[used]), LOWEST, HIGHEST)
+    trusted = trusted * accuracy[used].reshape(along)
+    if preference is not None:
+        trusted = trusted * np.exp(preference[used] - preference[used].max(axis=0))
     out = np.zeros_like(spreads)
     out[used] = trusted / trusted.sum(axis=0)
     return out
 
 
-def fuse(quantiles: Floats, weights: Floats, levels: Sequence[float]) -> Floats:
-    """Quantiles averaged with weights of each lead, (K, H, Q) and (K, H) to (H, Q), sorted.
+def fuse(quantiles: Floats, weights: Floats) -> Floats:
+    """Quantiles averaged with weights of each lead, (K, ..., H, Q) and (K, ..., H) to (..., H, Q), sorted.
+
+    Branches of weight 0 may hold NaN.
 
     Raises
     ------
     BankError
         When a branch with weight has no forecast, or the shapes differ.
     """
-    if weights.shape != quantiles.shape[:2]:
+    if weights.shape != quantiles.shape[:-1]:
         raise BankError("fusion needs a weight per branch and lead", value=weights.shape)
-    leads = range(quantiles.shape[1])
-    return np.stack([quantile_average(quantiles[:, h], weights[:, h], levels) for h in leads])
+    used = weights[..., None] > 0
+    if not np.isfinite(quantiles[np.broadcast_to(used, quantiles.shape)]).all():
+        raise BankError("a branch with weight has no forecast")
+    return np.sort(np.where(used, weights[..., None] * quantiles, 0.0).sum(axis=0), axis=-1)

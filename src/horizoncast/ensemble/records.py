@@ -5,18 +5,90 @@ Letters in shapes: H steps, Q levels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from horizoncast.ensemble.combine import COMBINATIONS
+from horizoncast.ensemble.fusion import CONFIDENCES
+from horizoncast.ensemble.parts import HierarchicalUncertainty
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.forecast import Flag
 from horizoncast.policy.states import MemberState
 
 Floats = npt.NDArray[np.float64]
+
+
+class Deployment(StrEnum):
+    """How the two branches of `hybrid` become one forecast."""
+
+    FULL = "full"
+    """Fused at every lead by accuracy, confidence and context."""
+    ENSEMBLE = "ensemble"
+    """Fused by accuracy alone, the same at every lead."""
+    SELECTION = "selection"
+    """One of the two, chosen at each cutoff by the weights of ``full``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionConfig:
+    """How `hybrid` is made of its branches.
+
+    Parameters
+    ----------
+    deployment
+        See `Deployment`.
+    confidence
+        Name of the rule by which the surer branch counts for more (`fusion.CONFIDENCES`).
+    """
+
+    deployment: Deployment = Deployment.FULL
+    confidence: str = "inverse_variance"
+
+    def __post_init__(self) -> None:
+        allowed = tuple(d.value for d in Deployment)
+        if self.deployment not in allowed:
+            raise UnknownNameError.of("deployment of the hybrid", self.deployment, allowed)
+        if self.confidence not in CONFIDENCES:
+            raise UnknownNameError.of("confidence of a fusion", self.confidence, CONFIDENCES)
+        object.__setattr__(self, "deployment", Deployment(self.deployment))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FusionRecord:
+    """What `hybrid` was made of at the live cutoff.
+
+    Parameters
+    ----------
+    deployment, confidence
+        The rules in use.
+    accuracy, widths
+        (2,) weights by past loss, and width factors, of the branches.
+    weights
+        (2, H) weights of the branches at each lead.
+    regime
+        Context at the cutoff: strength of season and trend, volatility's percentile, spectral entropy.
+    log_odds
+        (H,) in favour of the first branch, by context.
+    uncertainty
+        Parts of the variance, in the scale squared.
+    trained
+        Learned parts in use, with the date they have seen at most.
+    """
+
+    deployment: Deployment
+    confidence: str
+    accuracy: Floats
+    widths: Floats
+    weights: Floats
+    regime: Mapping[str, float]
+    log_odds: Floats
+    uncertainty: HierarchicalUncertainty
+    trained: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +195,8 @@ class Decision:
         Factor beside the pooled one, from live outcomes; 1 until enough of them have matured.
     flags
         ``few_windows`` when the slice was too small to decide anything.
+    fusion
+        What `hybrid` was made of, where there is one.
     """
 
     members: tuple[MemberWeight, ...]
@@ -136,6 +210,7 @@ class Decision:
     config: DecisionConfig
     adaptive: float = 1.0
     flags: tuple[Flag, ...] = field(default=())
+    fusion: FusionRecord | None = None
 
     @property
     def weights(self) -> dict[str, float]:
