@@ -57,6 +57,13 @@ def changed(row: int, column: int, value: float) -> np.ndarray:
         ({"dates": DATES[[0, 2, 1]]}, "increase"),
         ({"dates": DATES[[0, 1, 1]]}, "increase"),
         ({"dates": np.array(["2024-07-01", "NaT", "2024-07-03"], dtype="datetime64[s]")}, "follow"),
+        ({"epistemic": np.full(2, 0.5)}, "shape of the epistemic"),
+        ({"epistemic": 0.5}, "shape of the epistemic"),
+        ({"epistemic": np.full((3, 1), 0.5)}, "shape of the epistemic"),
+        ({"epistemic": np.array([0.1, NAN, 0.1])}, "epistemic share"),
+        ({"epistemic": np.array([0.1, np.inf, 0.1])}, "epistemic share"),
+        ({"epistemic": np.array([0.1, -1e-9, 0.1])}, "-1e-09 to 0.1"),
+        ({"epistemic": np.array([0.1, 1.0 + 1e-9, 0.1])}, "allowed: 0 to 1"),
     ],
     ids=str,
 )
@@ -138,6 +145,26 @@ def test_copies_are_bit_identical_and_read_only(twin):
 )
 def test_same_numbers_sees_the_last_bit(changes):
     assert not make().same_numbers(make(**changes))
+
+
+def test_the_epistemic_share_is_a_read_only_copy_that_survives_a_pickle():
+    share = np.array([0.0, 0.25, 1.0])
+    forecast = make(epistemic=share)
+    share[0] = 0.9
+    assert forecast.epistemic is not None and forecast.epistemic.tolist() == [0.0, 0.25, 1.0]
+    with pytest.raises(ValueError, match="read-only"):
+        forecast.epistemic[0] = 0.5
+    other = pickle.loads(pickle.dumps(forecast))
+    assert other.epistemic.tolist() == [0.0, 0.25, 1.0]
+    assert not other.epistemic.flags.writeable
+    assert pickle.loads(pickle.dumps(make())).epistemic is None
+
+
+def test_an_epistemic_share_counts_as_a_number_where_both_know_it():
+    one = make(epistemic=[0.1, 0.2, 0.3])
+    assert one.same_numbers(make(epistemic=[0.1, 0.2, 0.3]))
+    assert not one.same_numbers(make(epistemic=[0.1, 0.2, np.nextafter(0.3, 1.0)]))
+    assert one.same_numbers(make()) and make().same_numbers(one)
 
 
 def test_replace_checks_again():

@@ -78,6 +78,9 @@ class Forecast:
         The model that ran.
     flags
         Codes of what a reader must know.
+    epistemic
+        (H,) share of the forecast's variance that is doubt about the model's own parameters, 0 to 1;
+        None where the model does not know it. A variance is that of the scale the model works in.
 
     Raises
     ------
@@ -94,6 +97,7 @@ class Forecast:
     quantiles: Floats
     identity: ModelIdentity
     flags: tuple[Flag, ...] = field(default=())
+    epistemic: Floats | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cutoff", as_stamp(self.cutoff))
@@ -101,6 +105,8 @@ class Forecast:
         object.__setattr__(self, "quantiles", readonly(self.quantiles))
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
         object.__setattr__(self, "flags", tuple(sorted({Flag(flag) for flag in self.flags})))
+        if self.epistemic is not None:
+            object.__setattr__(self, "epistemic", readonly(self.epistemic))
         _check_forecast(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -129,13 +135,21 @@ class Forecast:
         return self.quantile(tail), self.quantile(round(1.0 - tail, 6))
 
     def same_numbers(self, other: Forecast) -> bool:
-        """Whether two forecasts are bit-identical in cutoff, dates, levels, quantiles and flags."""
+        """Whether two forecasts are bit-identical in cutoff, dates, levels, quantiles and flags.
+
+        The epistemic share counts where both know it: rows of before it was recorded lack it.
+        """
         return (
             self.cutoff == other.cutoff
             and self.levels == other.levels
             and self.flags == other.flags
             and np.array_equal(self.dates, other.dates)
             and np.array_equal(self.quantiles, other.quantiles)
+            and (
+                self.epistemic is None
+                or other.epistemic is None
+                or np.array_equal(self.epistemic, other.epistemic)
+            )
         )
 
 
@@ -179,3 +193,18 @@ def _check_forecast(f: Forecast) -> None:
         raise ForecastError(f"{where}: dates must follow the cutoff", value=f.dates[0])
     if (np.diff(f.dates) <= np.timedelta64(0, "s")).any():
         raise ForecastError(f"{where}: dates must increase")
+    if f.epistemic is not None:
+        _check_share(f.epistemic, len(f.dates), where)
+
+
+def _check_share(share: Floats, steps: int, where: str) -> None:
+    if share.shape != (steps,):
+        raise ForecastError(
+            f"{where}: shape of the epistemic share", value=share.shape, allowed=f"({steps},)"
+        )
+    if not ((share >= 0.0) & (share <= 1.0)).all():  # NaN and infinities among them
+        raise ForecastError(
+            f"{where}: the epistemic share is one of the variance",
+            value=f"{share.min()} to {share.max()}",
+            allowed="0 to 1",
+        )

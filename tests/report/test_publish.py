@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fusions import a_fusion, with_fusion
 from horizoncast.engine import MemberSetting
 from horizoncast.errors import AlreadyPublishedError
 from horizoncast.models.autoformer.config import AutoformerConfig
@@ -49,6 +50,20 @@ def test_two_publications_of_one_result_are_equal_but_for_manifest_and_report(tm
     for path in folders[0].iterdir():
         same = path.read_bytes() == (folders[1] / path.name).read_bytes()
         assert same == (path.name not in ("manifest.json", "report.html")), path.name
+
+
+def test_a_run_with_a_hybrid_has_its_chart_beside_the_others(tmp_path):
+    result = with_fusion(a_fusion(7))
+    record = run_record(result, started=START)
+    root = tmp_path / "results"
+    done = publish(
+        result, record, root=root, log=tmp_path / "metrics.jsonl", ledger=Ledger.at(root), language="es"
+    )
+    assert {path.name for path in done.folder.glob("hybrid*.png")} == {"hybrid.png", "hybrid_380.png"}
+    assert "El híbrido de chronos y autoformer" in (done.folder / "report.html").read_text(encoding="utf-8")
+    (run,) = MetricsLog(done.log).read().of_kind(RecordKind.RUN)
+    assert run["hybrid"]["deployment"] == "full"
+    assert read_run(done.folder).decision.hybrid == record.decision.hybrid
 
 
 def test_a_run_tells_how_its_network_was_trained(tmp_path):

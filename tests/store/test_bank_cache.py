@@ -49,6 +49,36 @@ def test_a_round_trip_is_bit_identical(tmp_path: Path) -> None:
         assert (back[key].series, back[key].unit, back[key].member) == ("sample", "unit", "random_walk")
 
 
+def test_an_epistemic_share_is_kept_where_a_row_knows_it(tmp_path: Path) -> None:
+    cache, given_rows = BankCache(tmp_path), rows()
+    share = np.linspace(0.0, 1.0, 7)
+    given_rows["key1"] = replace(given_rows["key1"], epistemic=share)
+    cache.write("s", "v", "m", given_rows)
+    back = cache.read("s", "v", "m")
+    assert list(back) == list(given_rows)
+    known = back["key1"].epistemic
+    assert known is not None and known.tobytes() == share.tobytes()
+    assert [key for key, row in back.items() if row.epistemic is None] == ["key0", "key2", "key3"]
+
+
+def test_a_file_of_before_the_share_was_recorded_stays_readable(tmp_path: Path) -> None:
+    cache = BankCache(tmp_path)
+    cache.write("s", "v", "m", rows())
+    with np.load(cache.path("s", "v", "m")) as stored:
+        assert "epistemic" not in stored.files
+    assert all(row.epistemic is None for row in cache.read("s", "v", "m").values())
+
+
+@pytest.mark.parametrize("share", [np.full((4, 7), 1.5), np.full((4, 3), 0.5), np.full(2, 0.5)])
+def test_a_file_with_a_share_that_is_none_counts_as_empty(tmp_path: Path, share: np.ndarray) -> None:
+    cache = BankCache(tmp_path)
+    cache.write("s", "v", "m", rows())
+    with np.load(cache.path("s", "v", "m")) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez(cache.path("s", "v", "m"), **arrays, epistemic=share)
+    assert cache.read("s", "v", "m") == {}
+
+
 def test_what_was_never_written_is_empty(tmp_path: Path) -> None:
     assert BankCache(tmp_path).read("s", "v", "m") == {}
 

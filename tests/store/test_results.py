@@ -113,6 +113,30 @@ def test_a_run_reads_back_as_it_was_written(tmp_path, record):
         np.testing.assert_array_equal(getattr(back.validation, name), getattr(record.validation, name))
 
 
+def test_an_epistemic_share_reads_back_where_a_member_knows_it(tmp_path, record):
+    share = np.linspace(0.1, 0.4, 7)
+    knows = replace(record.members[0], live=replace(record.members[0].live, epistemic=share))
+    changed = failed_member(replace(record, members=(knows, *record.members[1:])))
+    folder = write_run(tmp_path, changed)
+    back = {member.name: member.live for member in read_run(folder).members}
+    np.testing.assert_array_equal(back[knows.name].epistemic, share)
+    assert back[record.members[1].name].epistemic is None
+    assert isinstance(back["var"], Failure)
+    assert read_forecast(folder).epistemic is None
+
+
+def test_files_of_runs_that_know_no_share_have_no_column_for_it(tmp_path, record):
+    folder = write_run(tmp_path, failed_member(record))
+    for name in ("members.parquet", "forecast.parquet"):
+        assert "epistemic" not in pq.read_table(folder / name).column_names
+
+
+def test_a_published_forecast_keeps_its_share(tmp_path, record):
+    share = np.linspace(0.1, 0.4, 7)
+    folder = write_run(tmp_path, replace(record, forecast=replace(record.forecast, epistemic=share)))
+    np.testing.assert_array_equal(read_forecast(folder).epistemic, share)
+
+
 def test_a_run_without_validation_reads_back(tmp_path):
     record = run_record(small_result(horizon=30, sessions=34), started=START)
     back = read_run(write_run(tmp_path, record))

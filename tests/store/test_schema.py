@@ -1,10 +1,23 @@
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from horizoncast.ensemble.records import Deployment
 from horizoncast.errors import StoreError
-from horizoncast.store.schema import COMMON, SCHEMA, RecordKind, fields_of, identity_of, markdown, validate
+from horizoncast.store.hybrid_record import HybridRecord
+from horizoncast.store.schema import (
+    COMMON,
+    HYBRID,
+    SCHEMA,
+    RecordKind,
+    fields_of,
+    identity_of,
+    markdown,
+    table_of,
+    validate,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -105,6 +118,67 @@ def test_numbers_are_finite_numbers(value):
         validate(record | {"n_eff": value})
     with pytest.raises(StoreError, match="field leads"):
         validate(record | {"leads": [1, 2.5]})
+
+
+# the object in a run
+
+
+def a_run(**changes):
+    """A run record with plausible values, and a hybrid that could not be made."""
+    hybrid = dict.fromkeys((spec.name for spec in HYBRID), None)
+    hybrid |= {"deployment": "full", "confidence": "inverse_variance", "reason": "why", "leads": [1, 2]}
+    samples = {"string": "x", "integer": 1, "number": 1.0, "date": "2024-06-28", "list of strings": []}
+    record = {spec.name: samples.get(spec.type.value) for spec in SCHEMA[RecordKind.RUN]}
+    record |= {"scale": "log", "status": "published", "hybrid": hybrid | changes}
+    head = event(kind="run")
+    return {name: head[name] for name in ("schema", "kind", "at", "run_id", "service", "series")} | record
+
+
+def test_the_docs_hold_the_hybrid_word_for_word():
+    shown = documented()["hybrid"]
+    assert list(shown) == [spec.name for spec in HYBRID]
+    assert table_of(HYBRID) in DOCS.read_text(encoding="utf-8")
+
+
+def test_record_schema_and_deployments_name_the_same_things():
+    assert [field.name for field in fields(HybridRecord)] == [spec.name for spec in HYBRID]
+    (deployment,) = (spec for spec in HYBRID if spec.name == "deployment")
+    assert deployment.choices == tuple(Deployment)
+
+
+def test_a_hybrid_is_optional_and_may_be_unknown():
+    validate(a_run())
+    validate(a_run(weight_chronos=[0.4, 0.6], season=0.2, trained={"gate": "2024-01-05"}))
+    record = a_run()
+    del record["hybrid"]
+    validate(record)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"deployment": "half"}, "field deployment of hybrid of a run record"),
+        ({"weight_chronos": [0.4, None]}, "field weight_chronos of hybrid"),
+        ({"weight_chronos": 0.4}, "list of numbers or null"),
+        ({"season": float("nan")}, "field season of hybrid"),
+        ({"trained": {"gate": 3}}, "object of strings or null"),
+        ({"trained": ["gate"]}, "field trained of hybrid"),
+        ({"leads": None}, "field leads of hybrid"),
+        ({"colour": "red"}, "hybrid of a run record has an unknown field"),
+    ],
+)
+def test_a_broken_hybrid_is_refused_with_its_field(changes, words):
+    with pytest.raises(StoreError, match=re.escape(words)):
+        validate(a_run(**changes))
+
+
+def test_a_hybrid_must_be_whole_and_an_object():
+    record = a_run()
+    del record["hybrid"]["reason"]
+    with pytest.raises(StoreError, match="hybrid of a run record lacks the field"):
+        validate(record)
+    with pytest.raises(StoreError, match="field hybrid of a run record"):
+        validate(record | {"hybrid": "full"})
 
 
 def test_equal_records_have_equal_keys():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,10 @@ import numpy.typing as npt
 from horizoncast.ensemble.combine import COMBINATIONS
 from horizoncast.ensemble.parts import HierarchicalUncertainty
 from horizoncast.ensemble.weights import RULE_NAMES
-from horizoncast.errors import ConfigError, UnknownNameError
+from horizoncast.errors import BankError, ConfigError, UnknownNameError
 from horizoncast.forecast import Flag
+from horizoncast.frozen import readonly, reduced
+from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.policy.states import MemberState
 
 Floats = npt.NDArray[np.float64]
@@ -24,10 +27,15 @@ HYBRID = "hybrid"
 BRANCHES = ("chronos", "autoformer")
 """The hybrid's parts; it takes their place when it is on."""
 
+SIGNALS = ("season", "trend", "volatility", "entropy")
+"""Names of a context's signals, see `horizoncast.models.hybrid.context`."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FusionRecord:
-    """What `hybrid` was made of at the live cutoff.
+    """What `hybrid` was made of at the live cutoff, or why it could not be made (`unmade`).
+
+    A number that is not known is NaN.
 
     Parameters
     ----------
@@ -36,15 +44,24 @@ class FusionRecord:
     accuracy, widths
         (2,) weights by past loss, and width factors, of the branches.
     weights
-        (2, H) weights of the branches at each lead.
+        (2, H) weights of the branches at each lead, summing to 1.
     regime
-        Context at the cutoff: strength of season and trend, volatility's percentile, spectral entropy.
+        Context at the cutoff: strength of season and trend, volatility's percentile, spectral entropy, by
+        the names in `SIGNALS`; those that are not known may be left out.
     log_odds
         (H,) in favour of the first branch, by context.
     uncertainty
         Parts of the variance, in the scale squared.
     trained
         Learned parts in use, with the date they have seen at most.
+    reason
+        Why the hybrid could not be made; empty when it was.
+
+    Raises
+    ------
+    BankError
+        When shapes differ, a signal is unknown, weights do not sum to 1, or a part of the variance is
+        negative.
     """
 
     deployment: str
@@ -56,6 +73,54 @@ class FusionRecord:
     log_odds: Floats
     uncertainty: HierarchicalUncertainty
     trained: Mapping[str, str]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy", "widths", "weights", "log_odds"):
+            object.__setattr__(self, name, readonly(getattr(self, name)))
+        _check_fusion(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor, so that the arrays are read-only again."""
+        return reduced(self)
+
+    @classmethod
+    def unmade(cls, config: HybridConfig, steps: int, reason: str) -> FusionRecord:
+        """The record of a hybrid that could not be made: no number of it is known."""
+        pair, row = np.full(2, np.nan), np.full(steps, np.nan)
+        return cls(
+            deployment=config.deployment,
+            confidence=config.confidence,
+            accuracy=pair,
+            widths=pair,
+            weights=np.full((2, steps), np.nan),
+            regime={},
+            log_odds=row,
+            uncertainty=HierarchicalUncertainty(epistemic=row, aleatoric=row, between=row),
+            trained={},
+            reason=reason,
+        )
+
+    @property
+    def steps(self) -> int:
+        """H, the number of steps."""
+        return len(self.log_odds)
+
+
+def _check_fusion(f: FusionRecord) -> None:
+    parts = [f.uncertainty.epistemic, f.uncertainty.aleatoric, f.uncertainty.between]
+    found = [a.shape for a in (f.accuracy, f.widths, f.weights, f.log_odds, *parts)]
+    steps = max(1, f.log_odds.size)
+    if found != [(2,), (2,), (2, steps), *[(steps,)] * 4]:
+        allowed = "accuracy and widths (2,); weights (2, H); log_odds and parts of the uncertainty (H,)"
+        raise BankError("fusion record: shapes", value=found, allowed=allowed)
+    if unknown := set(f.regime) - set(SIGNALS):
+        raise BankError("fusion record: signals", value=sorted(unknown), allowed=", ".join(SIGNALS))
+    total = f.weights.sum(axis=0)
+    if (f.weights < 0).any() or (np.abs(total - 1.0) > 1e-6).any():
+        raise BankError("fusion record: weights are not negative and sum to 1 at every lead", value=total)
+    if any((part < 0).any() for part in parts):
+        raise BankError("fusion record: a part of the variance is negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +228,7 @@ class Decision:
     flags
         ``few_windows`` when the slice was too small to decide anything.
     fusion
-        What `hybrid` was made of, where there is one.
+        What `hybrid` was made of, or why it could not be made; None where none is configured.
     """
 
     members: tuple[MemberWeight, ...]

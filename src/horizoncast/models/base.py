@@ -63,10 +63,22 @@ class MemberConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """Quantiles of one cutoff in the series' scale, (H, Q), with what a reader must know."""
+    """Quantiles of one cutoff in the series' scale, with what a reader must know.
+
+    Parameters
+    ----------
+    quantiles
+        (H, Q).
+    flags
+        Codes.
+    epistemic
+        (H,) share of the variance that is doubt about the model's own parameters, 0 to 1; None where the
+        model does not know it, and its whole variance then counts as noise.
+    """
 
     quantiles: Floats
     flags: tuple[Flag, ...] = field(default=())
+    epistemic: Floats | None = None
 
 
 ConfigT = TypeVar("ConfigT", bound=MemberConfig)
@@ -203,6 +215,7 @@ class Member(ABC, Generic[ConfigT, StateT]):
             quantiles=unit,
             identity=self.identity(),
             flags=tuple(flags),
+            epistemic=prediction.epistemic,
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from horizoncast.engine import EngineResult
+from horizoncast.report.hybrid_plot import hybrid_files
 from horizoncast.report.loss_curve import newest_trainings, training_files
 from horizoncast.report.pages.run import render_run
 from horizoncast.report.plots import PHONE, fan_chart
@@ -87,7 +88,7 @@ def publish(
         record,
         root=root,
         log=log,
-        extras=charts(result) | trainings(result, record.service) | {REPORT: report},
+        extras=charts(result) | hybrid_files(result) | trainings(result, record.service) | {REPORT: report},
         seen=seen,
         messages=messages,
         reprocess=reprocess,

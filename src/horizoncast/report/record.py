@@ -15,6 +15,7 @@ from horizoncast.ensemble.records import Decision, MemberWeight
 from horizoncast.ensemble.replay import Replay
 from horizoncast.forecast import Forecast
 from horizoncast.policy.states import MemberState
+from horizoncast.report.hybrid_record import hybrid_record
 from horizoncast.report.provenance import (
     SEEDS,
     digest_of_settings,
@@ -171,6 +172,7 @@ def decision_record(decision: Decision) -> DecisionRecord:
         last_cutoff=decision.last_cutoff,
         adaptive=decision.adaptive,
         flags=decision.flags,
+        hybrid=hybrid_record(decision.fusion),
     )
 
 

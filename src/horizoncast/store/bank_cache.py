@@ -102,6 +102,7 @@ def _pack(rows: Mapping[str, Forecast]) -> dict[str, Any]:
         )
         for f in rows.values()
     ]
+    shares = {} if all(f.epistemic is None for f in rows.values()) else {"epistemic": _shares(rows)}
     names = json.dumps({"series": first.series, "unit": first.unit, "member": first.member})
     return {
         "format": np.array([FORMAT]),
@@ -112,13 +113,21 @@ def _pack(rows: Mapping[str, Forecast]) -> dict[str, Any]:
         "cutoffs": np.array([f.cutoff for f in rows.values()], dtype="datetime64[s]"),
         "dates": np.stack([f.dates for f in rows.values()]),
         "quantiles": np.stack([f.quantiles for f in rows.values()]),
+        **shares,
     }
+
+
+def _shares(rows: Mapping[str, Forecast]) -> Any:
+    """(W, H) epistemic shares; NaN where a row does not know them."""
+    unknown = {f.steps: np.full(f.steps, np.nan) for f in rows.values()}
+    return np.stack([unknown[f.steps] if f.epistemic is None else f.epistemic for f in rows.values()])
 
 
 def _unpack(stored: Mapping[str, Any]) -> dict[str, Forecast]:
     if int(stored["format"][0]) != FORMAT:
         return {}
     names = json.loads(str(stored["names"][0]))
+    shares = stored.get("epistemic")  # files of before it was recorded have none
     out = {}
     for i, key in enumerate(stored["keys"]):
         head = json.loads(str(stored["heads"][i]))
@@ -138,5 +147,6 @@ def _unpack(stored: Mapping[str, Any]) -> dict[str, Forecast]:
                 trained_until=None if until is None else np.datetime64(until, "s"),
             ),
             flags=tuple(Flag(flag) for flag in head["flags"]),
+            epistemic=None if shares is None or np.isnan(shares[i]).all() else shares[i],
         )
     return out

@@ -98,6 +98,7 @@ def _run_record(run: RunRecord) -> LogRecord:
         "origin": run.origin.value,
         "embedding_distance": None if run.embedding is None else run.embedding.distance,
         "embedding_percentile": None if run.embedding is None else run.embedding.percentile,
+        **({} if decision.hybrid is None else {"hybrid": decision.hybrid}),
         "duration_s": run.duration_s,
         "config_hash": run.provenance.config_hash,
         "data_hash": run.provenance.data_hash,

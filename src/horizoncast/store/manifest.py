@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.metrics import Score
 from horizoncast.policy.states import MemberState
 from horizoncast.resources import Usage
-from horizoncast.store.plain import json_file, parse_json, time_text
+from horizoncast.store.hybrid_record import hybrid_of
+from horizoncast.store.plain import Json, json_file, parse_json, plain, time_text
 from horizoncast.store.records import (
     ChangeRecord,
     DecisionRecord,
@@ -56,11 +58,17 @@ def decision_json(record: RunRecord) -> bytes:
             "flags": record.forecast.flags,
             "scale": record.scale,
             "scale_reason": record.scale_reason,
-            "decision": record.decision,
+            "decision": plain_decision(record.decision),
             "members": members,
             "verdicts": record.verdicts,
         }
     )
+
+
+def plain_decision(decision: DecisionRecord) -> dict[str, Json]:
+    """A decision as JSON; without a hybrid it has no such field."""
+    fields = {field.name: getattr(decision, field.name) for field in dataclasses.fields(decision)}
+    return {name: plain(value) for name, value in fields.items() if name != "hybrid" or value is not None}
 
 
 def manifest_json(record: RunRecord, digests: Mapping[str, str]) -> bytes:
@@ -185,6 +193,7 @@ def _decision(row: Mapping[str, Any]) -> DecisionRecord:
     kept = dict(row)
     kept["first_cutoff"], kept["last_cutoff"] = _date(row["first_cutoff"]), _date(row["last_cutoff"])
     kept["flags"] = tuple(Flag(flag) for flag in row["flags"])
+    kept["hybrid"] = hybrid_of(row.get("hybrid"))
     return DecisionRecord(**kept)
 
 

@@ -19,6 +19,7 @@ from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.metrics import Score
 from horizoncast.policy.states import MemberState
 from horizoncast.resources import Usage
+from horizoncast.store.hybrid_record import HybridRecord
 from horizoncast.store.plain import Json
 
 Floats = npt.NDArray[np.float64]
@@ -90,6 +91,8 @@ class DecisionRecord:
     last_cutoff: np.datetime64 | None
     adaptive: float = 1.0
     flags: tuple[Flag, ...] = ()
+    hybrid: HybridRecord | None = None
+    """None where no hybrid is configured."""
 
 
 @dataclass(frozen=True, kw_only=True)

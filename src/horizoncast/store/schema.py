@@ -6,14 +6,14 @@ validated against them when it is written and when it is read.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 
 from horizoncast.errors import StoreError
+from horizoncast.store.fields import FieldSpec, FieldType, fits
+from horizoncast.store.fields import field_of as _f
+from horizoncast.store.fields import later_ratio as _later
 
 SCHEMA_VERSION = 1
 """Raised when a field is removed or changes its meaning; readers skip records of newer versions."""
@@ -33,69 +33,44 @@ class RecordKind(StrEnum):
     OUTCOME = "outcome"
 
 
-class FieldType(StrEnum):
-    """Types of fields; a date may hold a time of day for intraday series."""
-
-    STRING = "string"
-    INTEGER = "integer"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    DATE = "date"
-    TIME = "UTC time"
-    STRINGS = "list of strings"
-    INTEGERS = "list of integers"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldSpec:
-    """One field of a record.
-
-    Parameters
-    ----------
-    name, type
-        Key in the JSON object, and the type of its value.
-    meaning
-        In one sentence.
-    unit
-        ``s``, ``MiB``, ``sessions``, ``1`` (a ratio or share), ``unit`` (the series' own), ``scale``
-        (log or level of the unit), or empty.
-    nullable
-        Whether null is allowed: not known, or not applicable.
-    choices
-        The only values allowed; empty for any.
-    later
-        Added within this version of the schema: a record of an earlier release lacks it, and that reads
-        as null.
-    """
-
-    name: str
-    type: FieldType
-    meaning: str
-    unit: str = ""
-    nullable: bool = False
-    choices: tuple[str, ...] = ()
-    later: bool = False
-
-    @property
-    def type_text(self) -> str:
-        """The type as the docs show it."""
-        return f"{self.type} or null" if self.nullable else str(self.type)
-
-
-def _f(
-    name: str, kind: FieldType, meaning: str, unit: str = "", *, null: bool = False, of: tuple[str, ...] = ()
-) -> FieldSpec:
-    return FieldSpec(name=name, type=kind, meaning=meaning, unit=unit, nullable=null, choices=of)
-
-
-def _later(name: str, meaning: str) -> FieldSpec:
-    """A ratio that earlier releases did not write."""
-    text = f"{meaning}; null when not known"
-    return FieldSpec(name=name, type=FieldType.NUMBER, meaning=text, unit="1", nullable=True, later=True)
-
-
 _S, _I, _N = FieldType.STRING, FieldType.INTEGER, FieldType.NUMBER
 _D, _T, _B = FieldType.DATE, FieldType.TIME, FieldType.BOOLEAN
+
+_NS = FieldType.NUMBERS
+
+HYBRID: tuple[FieldSpec, ...] = (
+    _f(
+        "deployment",
+        _S,
+        "How chronos and autoformer become one forecast",
+        of=("full", "ensemble", "selection"),
+    ),
+    _f("confidence", _S, "Rule of the confidence"),
+    _f("reason", _S, "Why the hybrid could not be made; empty when it was"),
+    _f("leads", FieldType.INTEGERS, "Steps that the lists below are for, in their order", "sessions"),
+    _f("weight_chronos", _NS, "Its share at the live cutoff; null where there was none", "1", null=True),
+    _f("weight_autoformer", _NS, "Likewise; the two add up to 1", "1", null=True),
+    _f("log_odds", _NS, "Of the context, in favour of chronos: 0 leaves the weights alone", "1", null=True),
+    _f("epistemic", _NS, "Variance: doubt about the branches' own parameters", "scale squared", null=True),
+    _f("aleatoric", _NS, "Variance: noise that the branches expect", "scale squared", null=True),
+    _f("between", _NS, "Variance: how far their medians lie apart", "scale squared", null=True),
+    _f("total", _NS, "Sum of the three parts as they are written", "scale squared", null=True),
+    _f("accuracy_chronos", _N, "Weight by accuracy at past cutoffs", "1", null=True),
+    _f("accuracy_autoformer", _N, "Likewise", "1", null=True),
+    _f("width_chronos", _N, "Width factor of the branch, before confidence is read off it", "1", null=True),
+    _f("width_autoformer", _N, "Likewise", "1", null=True),
+    _f("season", _N, "Strength of the season at the live cutoff, 0 to 1", "1", null=True),
+    _f("trend", _N, "Strength of the trend, 0 to 1; 0 for a series without a season", "1", null=True),
+    _f("volatility", _N, "Rank of the volatility among its recent past, 0 to 1", "1", null=True),
+    _f("entropy", _N, "Spectral entropy of the changes: 1 is white noise", "1", null=True),
+    _f(
+        "trained",
+        FieldType.TEXTS,
+        "Learned parts in use, each with the date it has seen at most; null without any",
+        null=True,
+    ),
+)
+"""Fields of the object `hybrid` of a run."""
 
 COMMON: tuple[FieldSpec, ...] = (
     _f("schema", _I, "Version of this schema"),
@@ -147,6 +122,14 @@ SCHEMA: dict[RecordKind, tuple[FieldSpec, ...]] = {
             "embedding_distance", "Cosine distance of the newest window from the nearest of the older history"
         ),
         _later("embedding_percentile", "Share of ordinary past windows that lie nearer to it"),
+        FieldSpec(
+            name="hybrid",
+            type=FieldType.OBJECT,
+            meaning="Fusion of chronos and autoformer, see below; absent where none is configured",
+            nullable=True,
+            later=True,
+            fields=HYBRID,
+        ),
         _f("duration_s", _N, "Time on the clock from start to decision", "s"),
         _f("config_hash", _S, "Digest of all settings of the run"),
         _f("data_hash", _S, "Digest of everything visible at the cutoff"),
@@ -302,16 +285,23 @@ def validate(record: object) -> None:
     if kind not in tuple(RecordKind):
         raise StoreError("unknown kind of log record", value=repr(kind), allowed=", ".join(RecordKind))
     _check_version(record.get("schema"))
-    specs = _specs(RecordKind(kind))
+    _check_fields(record, _specs(RecordKind(kind)), f"a {kind} record")
+
+
+def _check_fields(record: Mapping[str, object], specs: Mapping[str, FieldSpec], whose: str) -> None:
+    """Check fields against their specs, those of an object likewise."""
     needed = {name for name, spec in specs.items() if not spec.later}
     if missing := needed - record.keys() or record.keys() - specs.keys():
         name = next(iter(missing))
         verb = "lacks the" if name in specs else "has an unknown"
-        raise StoreError(f"a {kind} record {verb} field", value=repr(name), allowed=", ".join(specs))
+        raise StoreError(f"{whose} {verb} field", value=repr(name), allowed=", ".join(specs))
     for name, spec in specs.items():
-        if not _fits(record.get(name), spec):
+        value = record.get(name)
+        if not fits(value, spec):
             allowed = " | ".join(spec.choices) or spec.type_text
-            raise StoreError(f"field {name} of a {kind} record", value=repr(record[name]), allowed=allowed)
+            raise StoreError(f"field {name} of {whose}", value=repr(value), allowed=allowed)
+        if spec.fields and isinstance(value, Mapping):
+            _check_fields(value, {own.name: own for own in spec.fields}, f"{name} of {whose}")
 
 
 def markdown(kind: RecordKind | None) -> str:
@@ -321,8 +311,13 @@ def markdown(kind: RecordKind | None) -> str:
 
         python -c "from horizoncast.store.schema import *; print(markdown(RecordKind.RUN))"
     """
+    return table_of(COMMON if kind is None else SCHEMA[kind])
+
+
+def table_of(specs: tuple[FieldSpec, ...]) -> str:
+    """The same for fields as they stand, those of an object among them."""
     rows = ["| field | type | unit | meaning |", "| --- | --- | --- | --- |"]
-    for spec in COMMON if kind is None else SCHEMA[kind]:
+    for spec in specs:
         meaning = spec.meaning + (f": {', '.join(spec.choices)}" if spec.choices else "")
         rows.append(f"| `{spec.name}` | {spec.type_text} | {spec.unit} | {meaning} |")
     return "\n".join(rows)
@@ -331,35 +326,3 @@ def markdown(kind: RecordKind | None) -> str:
 def _check_version(version: object) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version != SCHEMA_VERSION:
         raise StoreError("log record of another schema version", value=version, allowed=str(SCHEMA_VERSION))
-
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_CHECKS: Mapping[FieldType, Callable[[object], bool]] = {
-    FieldType.STRING: lambda value: isinstance(value, str),
-    FieldType.INTEGER: _is_integer,
-    FieldType.NUMBER: _is_number,
-    FieldType.BOOLEAN: lambda value: isinstance(value, bool),
-    FieldType.DATE: lambda value: isinstance(value, str) and _DATE.fullmatch(value) is not None,
-    FieldType.TIME: lambda value: isinstance(value, str) and _TIME.fullmatch(value) is not None,
-    FieldType.STRINGS: lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
-    FieldType.INTEGERS: lambda value: isinstance(value, list) and all(map(_is_integer, value)),
-}
-
-
-def _fits(value: object, spec: FieldSpec) -> bool:
-    if value is None:
-        return spec.nullable
-    if spec.choices and value not in spec.choices:
-        return False
-    return _CHECKS[spec.type](value)

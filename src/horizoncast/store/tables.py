@@ -42,6 +42,7 @@ def forecast_parquet(forecast: Forecast) -> bytes:
         "date": forecast.dates,
         "point": forecast.point,
         **_level_columns(forecast.quantiles, forecast.levels),
+        **({} if forecast.epistemic is None else {"epistemic": forecast.epistemic}),
     }
     return _parquet(columns, {**_head(forecast), "member": forecast.member, **_made_by(forecast)})
 
@@ -74,6 +75,8 @@ def members_parquet(members: Sequence[MemberRecord], forecast: Forecast) -> byte
     """
     blocks = [_member_block(member, forecast) for member in members]
     names = list(blocks[0]) if blocks else []
+    if not any(isinstance(m.live, Forecast) and m.live.epistemic is not None for m in members):
+        names = [name for name in names if name != "epistemic"]
     columns = {name: _column(name, [cell for block in blocks for cell in block[name]]) for name in names}
     return _parquet(columns, _head(forecast))
 
@@ -245,6 +248,7 @@ def _member_block(member: MemberRecord, forecast: Forecast) -> dict[str, list[An
     rows = 1 if isinstance(live, Failure) else live.steps
     failed = isinstance(live, Failure)
     quantiles = np.full((rows, len(forecast.levels)), np.nan) if isinstance(live, Failure) else live.quantiles
+    share = None if isinstance(live, Failure) else live.epistemic
     made = {} if isinstance(live, Failure) else _made_by(live) | {"flags": " ".join(live.flags)}
     block: dict[str, list[Any]] = {
         "member": [encodable(member.name)] * rows,
@@ -253,6 +257,7 @@ def _member_block(member: MemberRecord, forecast: Forecast) -> dict[str, list[An
         "step": [None] if failed else list(range(1, rows + 1)),
         "date": [None] if isinstance(live, Failure) else list(live.dates),
         **{level_column(t): list(quantiles[:, q]) for q, t in enumerate(forecast.levels)},
+        "epistemic": [None] * rows if share is None else list(share),
     }
     for name in ("flags", "id", "revision", "digest", "trained_until"):
         block[name] = [made.get(name)] * rows
@@ -275,6 +280,7 @@ def _forecast(
     levels: Sequence[float],
 ) -> Forecast:
     until = made["trained_until"]
+    share = np.asarray(columns.get("epistemic", np.nan), dtype=float)  # older files lack the column
     return Forecast(
         series=head["series"],
         unit=head["unit"],
@@ -290,6 +296,7 @@ def _forecast(
             trained_until=None if until is None else np.datetime64(until, "s"),
         ),
         flags=tuple(Flag(flag) for flag in made["flags"]),
+        epistemic=None if np.isnan(share).all() else share,
     )
 
 
@@ -298,7 +305,7 @@ def _level_columns(quantiles: Floats, levels: Sequence[float]) -> dict[str, Floa
 
 
 _TYPES = {"step": "int64", "date": "timestamp[ms]", "cutoff": "timestamp[ms]", "scored": "bool"}
-_NUMBERS = ("point", "actual", "weight")
+_NUMBERS = ("point", "actual", "weight", "epistemic")
 
 
 def _type_of(name: str) -> str:

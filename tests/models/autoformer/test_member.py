@@ -107,6 +107,39 @@ def test_parts_of_the_variance():
         assert (np.diff(parts.quantiles, axis=-1) >= 0).all()
 
 
+@pytest.mark.parametrize("method", ["last_layer", "ensemble", "mc_dropout", "none"])
+def test_a_forecast_says_how_much_of_its_variance_is_doubt_about_the_weights(method):
+    series = effect_series(500)
+    config = replace(SMALL, uncertainty=method, seeds=2, samples=3, dropout=0.05)
+    member, state = fitted(series, config)
+    assert state.trained is not None
+    history = series.until(series.last)
+
+    def share(trained):
+        changed = replace(state, trained=trained)
+        return member.predict(changed, history, SEVEN, LEVELS, np.random.default_rng(0)).epistemic
+
+    whole, half = (share(replace(state.trained, share=part, width=1.0)) for part in (1.0, 0.5))
+    assert share(replace(state.trained, share=0.0)) is None
+    if method == "none":
+        assert whole is None and half is None
+        return
+    parts = member.uncertainty(state, history, SEVEN)
+    expected = (parts.epistemic / (parts.epistemic + parts.aleatoric))[0]
+    assert np.allclose(whole, np.minimum(expected, 8 / 9), rtol=0.05)
+    assert (half < whole).all() and (half > 0).all()
+
+
+def test_the_share_reaches_the_forecast_and_the_naive_has_none():
+    series = effect_series(500)
+    member = Autoformer(SMALL, service="test")
+    (found,) = member.forecast(series, [series.last], SEVEN, LEVELS)
+    assert found.epistemic is not None and found.epistemic.shape == (7,)
+    assert ((found.epistemic > 0) & (found.epistemic < 1)).all()
+    (short,) = Autoformer(SMALL).forecast(market(45), [market(45).last], Horizon(steps=30), LEVELS)
+    assert short.epistemic is None
+
+
 def test_published_start_is_available_and_not_the_naive():
     series = market()
     member, state = fitted(series, replace(SMALL, start="published", steps=1))

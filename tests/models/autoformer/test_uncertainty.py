@@ -8,6 +8,7 @@ from horizoncast.horizon import LEVELS
 from horizoncast.models.autoformer.uncertainty import (
     at_levels,
     fit_last_layer,
+    published_share,
     total_variance,
     variance_of,
     with_constant,
@@ -72,6 +73,37 @@ def test_law_of_total_variance():
     widened = np.sqrt(1 + parts.epistemic / parts.aleatoric).clip(max=3.0)
     assert np.allclose(spread, widened * NORMAL[-1])
     assert np.allclose(parts.quantiles[..., 9], centres.mean(axis=0))
+
+
+def test_the_published_share_is_that_of_draws_of_the_weights():
+    """The law of total variance by sampling: draw weights, move the network, publish, compare variances."""
+    rng = np.random.default_rng(1)
+    noise, doubt, followed, calibrated = 1.5, 0.9, 0.6, 1.2
+    parts = total_variance((2.0 + noise * NORMAL)[None, None, None], LEVELS, np.full((1, 1), doubt**2))
+    own = parts.quantiles.copy()
+    own = own[..., 9:10] + calibrated * (own - own[..., 9:10])
+    published = NORMAL + followed * (own - NORMAL)
+    found = published_share(parts, own, published, followed=followed, levels=LEVELS)
+    medians = followed * calibrated * rng.normal(scale=doubt, size=400_000)
+    whole = rng.normal(size=400_000) * (0.4 + followed * calibrated * np.hypot(noise, doubt))
+    assert found[0, 0] == pytest.approx(medians.var() / whole.var(), rel=0.03)
+
+
+@pytest.mark.parametrize(("followed", "doubt"), [(1.0, 0.0), (0.3, 0.7), (1.0, 0.7), (1.0, 50.0), (0.9, 1e6)])
+def test_the_published_share_never_leaves_its_range(followed, doubt):
+    parts = total_variance(NORMAL[None, None, None], LEVELS, np.full((1, 1), doubt))
+    published = 2.0 * NORMAL + followed * (parts.quantiles - 2.0 * NORMAL)
+    (share,) = published_share(parts, parts.quantiles, published, followed=followed, levels=LEVELS).ravel()
+    if followed == 1.0:
+        assert share == pytest.approx(min(doubt / (variance_of(NORMAL, LEVELS) + doubt), 8 / 9))
+    assert 0.0 <= share < 1.0
+    assert (share == 0.0) == (doubt == 0.0)
+
+
+def test_a_forecast_without_any_spread_has_no_doubt_to_share():
+    flat = np.zeros((1, 1, 19))
+    parts = total_variance(flat[None], LEVELS, np.zeros((1, 1)))
+    assert published_share(parts, flat, flat, followed=1.0, levels=LEVELS).tolist() == [[0.0]]
 
 
 def test_no_epistemic_part_changes_nothing():

@@ -199,7 +199,10 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         levels: Sequence[float],
         rng: np.random.Generator,
     ) -> Prediction:
-        """(H, Q) quantiles around the anchor.
+        """(H, Q) quantiles around the anchor, and how much of their variance is doubt about the weights.
+
+        The epistemic share is of what is published, after sharing with the naive (`published_share`); it is
+        not known where the naive answers alone.
 
         Raises
         ------
@@ -212,12 +215,16 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             naive = gaussian_prediction(anchor[0], spread[0], levels)
             short = (Flag.SHORT_HISTORY,) if state.design.spread > 0 and self.config.steps > 0 else ()
             return Prediction(quantiles=naive.quantiles, flags=(*short, *naive.flags))
-        from horizoncast.models.autoformer.trained import final_quantiles
+        from horizoncast.models.autoformer.trained import published_answer
         from horizoncast.models.autoformer.uncertainty import at_levels
 
         examples = self._examples(window, state, np.array([len(window.z) - 1]), horizon)
-        scaled = at_levels(final_quantiles(state.trained, examples)[0], LEVELS, levels)
-        return Prediction(quantiles=examples.anchor[0][:, None] + examples.spread[0][:, None] * scaled)
+        quantiles, epistemic = published_answer(state.trained, examples)
+        scaled = at_levels(quantiles[0], LEVELS, levels)
+        return Prediction(
+            quantiles=examples.anchor[0][:, None] + examples.spread[0][:, None] * scaled,
+            epistemic=None if epistemic is None else epistemic[0],
+        )
 
     def inputs(self, state: AutoformerState, history: History, horizon: Horizon) -> Examples:
         """What the network reads at the end of a history, one origin."""

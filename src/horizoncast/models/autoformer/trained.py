@@ -17,7 +17,12 @@ from horizoncast.horizon import LEVELS
 from horizoncast.models.autoformer.anchor import Examples, Scaler
 from horizoncast.models.autoformer.losses import normal_levels
 from horizoncast.models.autoformer.network import Network
-from horizoncast.models.autoformer.uncertainty import LastLayer, Parts, total_variance
+from horizoncast.models.autoformer.uncertainty import (
+    LastLayer,
+    Parts,
+    published_share,
+    total_variance,
+)
 from horizoncast.models.autoformer.warm_start import WarmStart
 
 Floats = npt.NDArray[np.float64]
@@ -121,13 +126,24 @@ def started_quantiles(trained: Trained, examples: Examples) -> Floats:
     return np.asarray(naive + trained.start.share * (closed - naive))
 
 
-def final_quantiles(trained: Trained, examples: Examples) -> Floats:
-    """(N, H, Q) in the scaled space: from the naive over the closed form toward the network."""
+def published_answer(trained: Trained, examples: Examples) -> tuple[Floats, Floats | None]:
+    """What is published in the scaled space: from the naive over the closed form toward the network.
+
+    Returns
+    -------
+    tuple
+        (N, H, Q) quantiles, and the (N, H) share of their variance that is doubt about the network's
+        weights; None where the network is left out, or nobody asked how sure its weights are.
+    """
     first = started_quantiles(trained, examples)
     if trained.share == 0:
-        return first
-    own = widened(answer(trained, examples).quantiles, trained.width)
-    return np.asarray(first + trained.share * (own - first))
+        return first, None
+    parts = answer(trained, examples)
+    own = widened(parts.quantiles, trained.width)
+    quantiles = np.asarray(first + trained.share * (own - first))
+    if trained.method == "none" or (trained.method == "last_layer" and trained.last_layer is None):
+        return quantiles, None
+    return quantiles, published_share(parts, own, quantiles, followed=trained.share, levels=LEVELS)
 
 
 def widened(quantiles: Floats, factor: float) -> Floats:

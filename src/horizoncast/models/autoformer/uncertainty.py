@@ -141,8 +141,47 @@ def total_variance(quantiles: Floats, levels: Sequence[float], epistemic: Floats
         epistemic = draws.var(axis=0, ddof=1 if len(draws) > 1 else 0)
     mean = quantiles.mean(axis=0)
     median = mean[..., middle : middle + 1]
-    ratio = epistemic / np.maximum(aleatoric, 1e-12)
-    factor = np.minimum(np.sqrt(1.0 + ratio), _WIDEST)
+    factor = _widening(aleatoric, epistemic)
     return Parts(
         quantiles=median + factor[..., None] * (mean - median), aleatoric=aleatoric, epistemic=epistemic
     )
+
+
+def published_share(
+    parts: Parts, own: Floats, published: Floats, *, followed: float, levels: Sequence[float]
+) -> Floats:
+    """Share of a published variance that is doubt about the network's weights, (B, H) in [0, 1].
+
+    The forecast is published at a part s of the way from what it started from (the naive, or the closed
+    form) to the network, quantile by quantile::
+
+        q = (1 - s) q_start + s q_own
+
+    Another draw of the weights moves the network's median by d and the published one by s d. So, with f
+    the factor that the epistemic part widened the network's quantiles by, the share is::
+
+        s^2 (1 - 1 / f^2) V_own / V_published
+
+    A calibrated width counts both parts alike, and nothing about the start's own parameters enters: they
+    have no posterior, so that doubt about them is counted as noise. Comonotone averages have
+    ``V_published >= s^2 V_own``.
+
+    Parameters
+    ----------
+    parts
+        The network's answer.
+    own, published
+        (B, H, Q) its quantiles after calibration, and those published, in the same space.
+    followed
+        s.
+    """
+    widened = 1.0 - 1.0 / np.square(_widening(parts.aleatoric, parts.epistemic))
+    whole = variance_of(published, levels)
+    share = followed**2 * widened * variance_of(own, levels) / np.where(whole > 0, whole, np.inf)
+    return np.asarray(np.clip(share, 0.0, 1.0))
+
+
+def _widening(aleatoric: Floats, epistemic: Floats) -> Floats:
+    """Factor of the distances to the median by which the epistemic part widens a distribution."""
+    ratio = epistemic / np.maximum(aleatoric, 1e-12)
+    return np.asarray(np.minimum(np.sqrt(1.0 + ratio), _WIDEST))

@@ -9,6 +9,7 @@ import numpy as np
 
 from horizoncast.report.fan import Dates, Floats
 from horizoncast.report.pages.changes import change_chart, change_table, moves_of
+from horizoncast.report.pages.hybrid import hybrid_part
 from horizoncast.report.pages.parts import parts_chart
 from horizoncast.report.pages.rendering import Cell, Note, Pill, Table, number, numbers, render
 from horizoncast.report.pages.run_charts import fan_pictures, replay_chart, width_chart
@@ -66,6 +67,7 @@ def render_run(
         "whole": whole,
         "members": member_table(record, language),
         "paths": path_table(record, language),
+        "hybrid": hybrid_part(record, language),
         "pictures": [
             chart
             for chart in (

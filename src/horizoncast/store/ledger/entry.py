@@ -21,6 +21,7 @@ from horizoncast.store.ledger.rows import (
     RunRow,
     Snapshot,
 )
+from horizoncast.store.manifest import plain_decision
 from horizoncast.store.plain import Json, date_text, date_texts, plain, time_text
 from horizoncast.store.records import MemberRecord, RunRecord, ValidationTable
 from horizoncast.store.results import manifest_digest
@@ -108,8 +109,6 @@ def observed(table: ValidationTable) -> tuple[Dates, Floats]:
 
 def _run(record: RunRecord, folder: Path, root: Path, *, imported: bool) -> RunRow:
     forecast = record.forecast
-    decision = plain(record.decision)
-    assert isinstance(decision, dict)
     return RunRow(
         run_id=record.run_id,
         service=storable(record.service),
@@ -124,7 +123,7 @@ def _run(record: RunRecord, folder: Path, root: Path, *, imported: bool) -> RunR
         status=record.status,
         reasons=record.reasons,
         flags=tuple(str(flag) for flag in forecast.flags),
-        decision=decision,
+        decision=plain_decision(record.decision),
         started=time_text(record.started),
         duration_s=record.duration_s,
         committed="",
