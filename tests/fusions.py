@@ -9,7 +9,8 @@ import numpy as np
 
 from horizoncast.engine import EngineResult
 from horizoncast.ensemble.parts import HierarchicalUncertainty, hierarchical_uncertainty
-from horizoncast.ensemble.records import Deployment, FusionConfig, FusionRecord
+from horizoncast.ensemble.records import FusionRecord
+from horizoncast.models.hybrid.config import Deployment, HybridConfig
 from small_runs import small_result
 
 
@@ -42,7 +43,7 @@ def a_fusion(steps: int = 7, **changes: Any) -> FusionRecord:
 
 def unmade(steps: int = 7) -> FusionRecord:
     """A hybrid that could not be made."""
-    return FusionRecord.unmade(FusionConfig(), steps, "its part autoformer did not run")
+    return FusionRecord.unmade(HybridConfig(), steps, "its part autoformer did not run")
 
 
 def with_fusion(fusion: FusionRecord | None, horizon: int = 7) -> EngineResult:

@@ -144,7 +144,7 @@ def test_a_part_that_fails_leaves_the_other_to_stand_for_itself() -> None:
     whole = bank_of()
     bank = holes(whole, "autoformer", [-1])
     joined = last_of(bank, fusion(bank))
-    assert joined.record is None
+    assert not joined.made
     assert joined.reason == "autoformer gave no forecast"
     combined = apply(decide(joined.past, joined.states, CONFIG), joined.live)
     assert combined.weights["chronos"] > 0.3

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fusions import a_fusion, parts_of, unmade, with_fusion
 from horizoncast.ensemble.parts import HierarchicalUncertainty
-from horizoncast.ensemble.records import Deployment
+from horizoncast.models.hybrid.config import Deployment
 from horizoncast.report.hybrid_record import hybrid_record
 from horizoncast.report.record import run_record
 from horizoncast.store.ledger.entry import run_entry

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from horizoncast.ensemble.records import Deployment
 from horizoncast.errors import StoreError
+from horizoncast.models.hybrid.config import Deployment
 from horizoncast.store.hybrid_record import HybridRecord
 from horizoncast.store.schema import (
     COMMON,

@@ -53,7 +53,7 @@ def fusion_of(
         What each member answered at the live cutoff.
     """
     setting = config.hybrid
-    if setting.state is MemberState.OFF or not set(BRANCHES) <= set(bank.members):
+    if setting.state is MemberState.OFF:
         return None, []
     cutoffs = np.concatenate([bank.cutoffs, live.cutoffs])
     parts, problems = learned_parts(setting, series.name, config.service)
@@ -73,22 +73,22 @@ def fusion_of(
 def joined_by(fusion: Fusion | None, past: Bank, live: Bank, states: Mapping[str, MemberState]) -> Joined:
     """A slice and its live row, with the hybrid where there is one."""
     if fusion is None:
-        return Joined(past=past, live=live, states=states, reason="its parts did not run")
+        return Joined(past=past, live=live, states=states)
     return fusion.joined(past, live, states)
 
 
 def hybrid_outcome(series: Series, joined: Joined, config: EngineConfig) -> MemberOutcome | None:
     """What became of the hybrid, its weight left open; None where it is off."""
-    if config.hybrid.state is MemberState.OFF:
+    if joined.record is None:
         return None
-    failure = Failure(member=HYBRID, cutoff=series.last, code="NotFused", reason=joined.reason)
+    failure = Failure(member=HYBRID, cutoff=series.last, code="NotFused", reason=joined.record.reason)
     return MemberOutcome(
         name=HYBRID,
         state=joined.states.get(HYBRID, config.hybrid.state),
-        live=failure if joined.record is None else _live_forecast(series, joined, config),
+        live=_live_forecast(series, joined, config) if joined.made else failure,
         weight=0.0,
         asked=1,
-        answered=int(joined.record is not None),
+        answered=int(joined.made),
         cached=0,
         usage=None,
         problems=(),
@@ -159,7 +159,7 @@ def _log_odds(
 
 def _adapted(parts: HybridParts | None, series: Series, bank: Bank, live: Bank) -> Floats | None:
     """(C, H, Q) rows of chronos after the domain adaptation, as they were before ``trained_until``."""
-    if parts is None or parts.adaptation is None:
+    if parts is None or parts.adaptation is None or BRANCHES[0] not in bank.members:
         return None
     rows = np.concatenate([b.quantiles[b.member_index(BRANCHES[0])] for b in (bank, live)])
     cutoffs = np.concatenate([bank.cutoffs, live.cutoffs])

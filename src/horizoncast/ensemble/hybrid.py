@@ -213,11 +213,10 @@ class Fusion:
             Of the members; the hybrid's is added.
         """
         state = state_of(self.state, states)
-        if state is MemberState.OFF:
-            return Joined(past=past, live=live, states=states, reason="its parts are not both switched on")
-        reason = _missing(past, live)
+        reason = "its parts are not both switched on" if state is MemberState.OFF else _missing(past, live)
         if reason:
-            return Joined(past=past, live=live, states=states, reason=reason)
+            none = FusionRecord.unmade(self.config, live.horizon.steps, reason)
+            return Joined(past=past, live=live, states=states, record=none)
         before, now = _branches(past, self.inputs), _branches(live, self.inputs)
         layer = AdaptiveFusionLayer.fitted(before.pick(_usable(before)), self.config, skill=_skill(past))
         return Joined(
@@ -237,16 +236,23 @@ class Joined:
     past, live, states
         As they came, the hybrid added where there is one.
     record
-        The fusion at the live cutoff; None where there is none.
-    reason
-        Why there is none, else empty.
+        The fusion at the live cutoff, or why there is none; None where none is wanted.
     """
 
     past: Bank
     live: Bank
     states: Mapping[str, MemberState]
     record: FusionRecord | None = None
-    reason: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why there is no hybrid; empty where there is one, or none is wanted."""
+        return "" if self.record is None else self.record.reason
+
+    @property
+    def made(self) -> bool:
+        """Whether the hybrid is among the members."""
+        return self.record is not None and not self.record.reason
 
 
 def _missing(past: Bank, live: Bank) -> str:

@@ -82,7 +82,7 @@ def replay(
         if fusion is not None and hybrid is not None:
             joined = fusion.joined(past, live, states)
             past, live, now = joined.past, joined.live, joined.states
-            if joined.record is not None:
+            if joined.made:
                 hybrid[row] = live.quantiles[live.member_index(HYBRID), 0]
         decision = decide(past, now, config)
         decisions.append(decision)

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.engine import EngineResult
-from horizoncast.ensemble.hybrid import BRANCHES
-from horizoncast.ensemble.records import FusionRecord
+from horizoncast.ensemble.records import BRANCHES, FusionRecord
 from horizoncast.report import style
 from horizoncast.report.style import DPI, Canvas, draw, dress, heading, number_ticks, printable
 from horizoncast.report.texts import ENGLISH, text

@@ -33,7 +33,7 @@ def hybrid_record(fusion: FusionRecord | None) -> HybridRecord | None:
     epistemic, aleatoric, between, total = _variances(fusion.uncertainty, places)
     season, trend, volatility, entropy = (_known(fusion.regime.get(name, math.nan)) for name in SIGNALS)
     return HybridRecord(
-        deployment=fusion.deployment.value,
+        deployment=fusion.deployment,
         confidence=fusion.confidence,
         reason=fusion.reason,
         leads=leads,

@@ -49,9 +49,7 @@ def fused_losses(gate: Gate | None, rows: GateRows) -> np.ndarray:
         ]
     )
     share = fused_share(rows.confidence, rows.accuracy, odds)
-    fused = [
-        fuse(rows.quantiles[:, w], np.stack([share[w], 1 - share[w]]), LEVELS) for w in range(len(share))
-    ]
+    fused = [fuse(rows.quantiles[:, w], np.stack([share[w], 1 - share[w]])) for w in range(len(share))]
     return window_losses(rows.actuals, np.stack(fused), LEVELS)
 
 

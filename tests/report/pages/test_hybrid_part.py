@@ -8,7 +8,7 @@ import pytest
 
 from fusions import a_fusion, parts_of, unmade, with_fusion
 from horizoncast.ensemble.parts import HierarchicalUncertainty
-from horizoncast.ensemble.records import Deployment
+from horizoncast.models.hybrid.config import Deployment
 from horizoncast.report.pages.hybrid import hybrid_part, shares_of
 from horizoncast.report.pages.run import history_of, render_run
 from horizoncast.report.record import run_record

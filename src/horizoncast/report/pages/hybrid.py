@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from horizoncast.ensemble.hybrid import BRANCHES
-from horizoncast.ensemble.records import SIGNALS
+from horizoncast.ensemble.records import BRANCHES, SIGNALS
 from horizoncast.report.hybrid_plot import BRANCH_COLOURS, PART_COLOURS
 from horizoncast.report.pages.parts import ShareRow, stacked_shares
 from horizoncast.report.pages.rendering import Chart, Table, number, numbers
