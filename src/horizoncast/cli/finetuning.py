@@ -7,8 +7,9 @@ from typing import Any
 from horizoncast.calendar import Calendar
 from horizoncast.cli.options import Common
 from horizoncast.cli.screen import Screen, print_json
-from horizoncast.models.chronos.finetuning import FineTuned, fine_tune
+from horizoncast.models.chronos.finetuning import fine_tune
 from horizoncast.models.chronos.train import progress_bar
+from horizoncast.models.chronos.tuning_job import FineTuned
 from horizoncast.service.finetuning import Asked, Planned, plan_finetuning
 
 
@@ -50,7 +51,12 @@ def before_lines(planned: Planned, calendar: Calendar) -> list[str]:
         f"{calendar.text(job.trained_until)}, context {job.context}, {job.steps} steps, "
         f"mode {job.settings.mode}"
     ]
-    if planned.lost:
+    if planned.lost and job.settings.mode == "adapter":
+        lines.append(
+            f"this end lies inside the bank: the backbone answers alone at {planned.lost} of its "
+            f"{planned.cutoffs} validation cutoffs"
+        )
+    elif planned.lost:
         lines.append(
             f"this end lies inside the bank: the member cannot be asked at {planned.lost} of its "
             f"{planned.cutoffs} validation cutoffs"

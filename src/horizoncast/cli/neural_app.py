@@ -55,7 +55,7 @@ def finetune(
     target: TargetFile = None,
     mode: Annotated[
         str | None,
-        typer.Option("--mode", help="full, head, gradual, or lora (Chronos-2); overrides the setting."),
+        typer.Option("--mode", help="full, head, gradual, adapter, or lora (Chronos-2)."),
     ] = None,
     model: Annotated[
         str | None,

@@ -18,9 +18,9 @@ from horizoncast.errors import ConfigError, HistoryTooShortError
 from horizoncast.horizon import Horizon
 from horizoncast.models.chronos.beside import beside
 from horizoncast.models.chronos.config import ChronosConfig
-from horizoncast.models.chronos.finetuning import Job
 from horizoncast.models.chronos.places import find_model
 from horizoncast.models.chronos.settings import ChronosSettings, read_settings, settings_under
+from horizoncast.models.chronos.tuning_job import Job
 from horizoncast.models.registry import make_config
 from horizoncast.series import Series
 from horizoncast.service.settings import Settings

@@ -14,9 +14,10 @@ from horizoncast.models.chronos.chronos2_training import (
     predict_chronos2,
     training_mb_chronos2,
 )
-from horizoncast.models.chronos.finetuning import Job, fine_tune
+from horizoncast.models.chronos.finetuning import fine_tune
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
 from horizoncast.models.chronos.settings import TrainingSettings
+from horizoncast.models.chronos.tuning_job import Job
 from horizoncast.models.chronos.windows import split_windows
 from horizoncast.series import Covariate
 from support import market

@@ -10,10 +10,11 @@ import pytest
 from horizoncast.errors import ConfigError, HistoryTooShortError, NotAdmittedError, NotInstalledError
 from horizoncast.models.chronos import chronos2_training, finetuning
 from horizoncast.models.chronos.bolt_training import training_mb
-from horizoncast.models.chronos.finetuning import Job, device_of, fine_tune
+from horizoncast.models.chronos.finetuning import device_of, fine_tune
 from horizoncast.models.chronos.folder import verify
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
 from horizoncast.models.chronos.settings import TrainingSettings
+from horizoncast.models.chronos.tuning_job import Job
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("chronos")

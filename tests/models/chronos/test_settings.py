@@ -57,7 +57,7 @@ def test_a_file_under_the_root_is_read(tmp_path: Path) -> None:
         ({"dummy": {"patterns": ["trends"]}}, "trend, seasonal, noise"),
         ({"training": {"epochs": "3"}}, "epochs in [training]"),
         ({"training": {"epochs": True}}, "epochs in [training]"),
-        ({"training": {"mode": "all"}}, "full, head, gradual, lora"),
+        ({"training": {"mode": "all"}}, "full, head, gradual, adapter, lora"),
         ({"training": {"validation_split": 0.9}}, "0.02 to 0.5"),
         ({"base": {"quantiles": [0.9, 0.5, 0.1]}}, "rising"),
         ({"base": {"quantiles": 0.5}}, "a list"),

@@ -222,7 +222,7 @@ class _Run:
 
         seed = self.settings.seed + self.step
         torch.manual_seed(seed)
-        batch = _batch_at(self.step, len(self.split.learn), self.settings)
+        batch = batch_at(self.step, len(self.split.learn), self.settings)
         for group, slot in zip(self.groups, self.optimiser.param_groups, strict=True):
             slot["lr"] = rate_at(group, self.step, self.total, self.settings.warmup)
             for parameter in slot["params"]:
@@ -317,7 +317,7 @@ def _restore(
                 }
 
 
-def _batch_at(step: int, windows: int, settings: TrainingSettings) -> Ints:
+def batch_at(step: int, windows: int, settings: TrainingSettings) -> Ints:
     """Windows of a step: each epoch is a permutation of its own seed."""
     per_epoch = math.ceil(windows / settings.batch_size)
     epoch, place = divmod(step, per_epoch)

@@ -6,12 +6,11 @@ of all of it, and the member answers no cutoff before.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import ConfigError, NotAdmittedError
-from horizoncast.models.chronos.beside import Beside
+from horizoncast.models.chronos.adapter import ADAPTER, write_adapter
+from horizoncast.models.chronos.adapter_training import Injected, adapter_mb, train_adapter
 from horizoncast.models.chronos.bolt_training import (
     Progress,
     Tuned,
@@ -36,11 +36,18 @@ from horizoncast.models.chronos.chronos2_training import (
     tune_chronos2,
 )
 from horizoncast.models.chronos.folder import BOLT, CONFIG, WEIGHTS, ModelManifest, write_manifest
-from horizoncast.models.chronos.loss_plot import loss_plot
 from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, quiet_transformers, release_pipeline
 from horizoncast.models.chronos.places import place_of
 from horizoncast.models.chronos.settings import TrainingSettings
-from horizoncast.models.chronos.unfreezing import groups_of
+from horizoncast.models.chronos.tuning_job import (
+    FineTuned,
+    Job,
+    Outcome,
+    drawn_of,
+    facts_of,
+    key_of,
+    record_of,
+)
 from horizoncast.models.chronos.verdict import Verdict, blocks_of, judge, window_losses
 from horizoncast.models.chronos.windows import Split, Windows, split_windows
 from horizoncast.resources import MIB, memory_available
@@ -54,86 +61,6 @@ _BATCH_MB = 300.0
 """Activations of a batch, kept for the gradients."""
 
 RECORD, PLOT, STATES = "finetune.json", "loss.png", "states"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
-    """What to fine-tune, on what.
-
-    Parameters
-    ----------
-    base
-        Model folder to start from.
-    name
-        Of the result, as ``tuned/usdmxn-30d``.
-    values, observed
-        (n,) per series, in the scale; False where a value was filled.
-    columns
-        Covariates of each series, the same for all; Chronos-2 alone reads them.
-    trained_until
-        Date of the last of these values; None for series that were made up.
-    context, steps
-        T and H; H is cut to what the checkpoint answers in one pass.
-    models, output
-        Folders: where a kept model goes, and where the record, the plot and saved states go.
-    settings
-        Of the training.
-    facts
-        Plain values for the record: series, unit, scale.
-    created_by
-        Command, for the manifest.
-    """
-
-    base: Path
-    name: str
-    values: tuple[Floats, ...]
-    trained_until: np.datetime64 | None
-    context: int
-    steps: int
-    models: Path
-    output: Path
-    observed: tuple[Bools, ...] | None = None
-    columns: tuple[tuple[Beside, ...], ...] = ()
-    settings: TrainingSettings = field(default_factory=TrainingSettings)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    created_by: str = "horizoncast models finetune"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FineTuned:
-    """What came of a job.
-
-    Parameters
-    ----------
-    verdict
-        Kept or dropped, and why.
-    manifest, folder
-        Of the new model; None where it was dropped.
-    record, plot
-        Files that say what happened, whichever way it went.
-    tuned
-        Looks and steps.
-    windows
-        Windows learnt from, held back, tested on.
-    """
-
-    verdict: Verdict
-    manifest: ModelManifest | None
-    folder: Path | None
-    record: Path
-    plot: Path
-    tuned: Tuned
-    windows: tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Outcome:
-    """A finished training: `save` writes its weights into a folder."""
-
-    tuned: Tuned
-    verdict: Verdict
-    save: Callable[[Path], None]
-    windows: tuple[int, int, int]
 
 
 def fine_tune(job: Job, progress: Progress | None = None) -> FineTuned:
@@ -156,13 +83,13 @@ def fine_tune(job: Job, progress: Progress | None = None) -> FineTuned:
         manifest = _keep(job, loaded, folder, outcome) if outcome.verdict.kept else None
     finally:
         release_pipeline()  # its weights are no longer those of its folder
-    record = _record(job, loaded.manifest, outcome)
+    record = record_of(job, loaded.manifest, outcome)
     record["seconds"] = round(time.monotonic() - started, 1)
     record["model"] = None if manifest is None else {"name": job.name, "digest": manifest.digest}
     place, plot = job.output / RECORD, job.output / PLOT
     text = (json.dumps(plain(record), indent=1, sort_keys=True) + "\n").encode()
     write_atomic(place, lambda handle: handle.write(text))
-    drawn = _drawn(job, outcome)
+    drawn = drawn_of(job, outcome)
     write_atomic(plot, lambda handle: handle.write(drawn))
     return FineTuned(
         verdict=outcome.verdict,
@@ -218,7 +145,15 @@ def _split(job: Job, loaded: Loaded) -> Split:
     if kind != BOLT:
         require_mode(mode)
     elif mode == "lora":
-        raise ConfigError("fine-tuning mode for Chronos-Bolt", value="'lora'", allowed="full, head, gradual")
+        allowed = "full, head, gradual, adapter"
+        raise ConfigError("fine-tuning mode for Chronos-Bolt", value="'lora'", allowed=allowed)
+    if loaded.adapter is not None and mode != "adapter":
+        raise ConfigError(
+            f"{loaded.manifest.name} has an adapter, which would no longer fit other weights",
+            value=repr(mode),
+            allowed="adapter, which trains it anew",
+            action="name the model it was trained on with --model",
+        )
     return split_windows(
         job.values,
         context=min(job.context, loaded.manifest.context_length),
@@ -228,16 +163,18 @@ def _split(job: Job, loaded: Loaded) -> Split:
     )
 
 
-def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) -> _Outcome:
+def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) -> Outcome:
     """Train and compare."""
     settings = job.settings
+    if settings.mode == "adapter":
+        return _adapted(job, loaded, split, progress)
     device = device_of(settings.device)
     if device == "cpu":
         check_room(loaded.manifest.name, _needed_mb(job, loaded, split), memory_available() / MIB)
     network = loaded.pipeline.model.to(device)
     if loaded.manifest.kind == BOLT:
         before = _bolt_losses(network, split.test)
-        key, states = _key(job, loaded.manifest, split), job.output / STATES
+        key, states = key_of(job, loaded.manifest, split), job.output / STATES
         tuned = tune_bolt(network, split, settings, states=states, key=key, progress=progress)
         after = _bolt_losses(tuned.network, split.test)
     else:
@@ -246,6 +183,47 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
             loaded.pipeline, job.values, split, settings, columns=job.columns, progress=progress
         )
         after = losses_of(better, split.test, job.columns)
+    return Outcome(
+        tuned=tuned,
+        verdict=_judged(before, after, tuned, split, settings),
+        save=lambda folder: tuned.network.to("cpu").save_pretrained(folder),
+        windows=(len(split.learn), len(split.held), len(split.test)),
+        device=device,
+    )
+
+
+def _adapted(job: Job, loaded: Loaded, split: Split, progress: Progress | None) -> Outcome:
+    """Train an adapter and compare it with the backbone alone."""
+    base, settings = loaded.manifest, job.settings
+    needed = adapter_mb(len(split.learn), split.steps, len(base.quantiles))
+    check_room(base.name, needed, memory_available() / MIB)
+    seen = _seen(job, base)
+    found = train_adapter(
+        loaded.pipeline.model, split, job.columns, settings, trained_until=seen, progress=progress
+    )
+
+    def save(folder: Path) -> None:
+        folder.mkdir()
+        for name in (CONFIG, WEIGHTS):
+            shutil.copyfile(loaded.folder / name, folder / name)
+        write_adapter(folder, found.adapter)
+
+    return Outcome(
+        tuned=found.tuned,
+        verdict=_judged(found.before, found.after, found.tuned, split, settings),
+        save=save,
+        windows=found.windows,
+        adapter=found.adapter.told.facts() | {"file": ADAPTER, "gain_by_covariates": _by_covariates(found)},
+    )
+
+
+def _by_covariates(found: Injected) -> float:
+    """Share of the loss that goes when the adapter's covariates come back from their training means."""
+    return float(1.0 - np.nanmean(found.after) / np.nanmean(found.without))
+
+
+def _judged(before: Floats, after: Floats, tuned: Tuned, split: Split, settings: TrainingSettings) -> Verdict:
+    """The verdict on the test windows; a training whose best look is its first has nothing to keep."""
     verdict = judge(
         before,
         after,
@@ -256,12 +234,12 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
     if tuned.chosen == 0:
         reason = "no step lowered the loss of the held-back windows: the base stays"
         verdict = replace(verdict, kept=False, reason=reason)
-    return _Outcome(
-        tuned=tuned,
-        verdict=verdict,
-        save=lambda folder: tuned.network.to("cpu").save_pretrained(folder),
-        windows=(len(split.learn), len(split.held), len(split.test)),
-    )
+    return verdict
+
+
+def _seen(job: Job, base: ModelManifest) -> np.datetime64 | None:
+    """Last date that the job or its base have seen."""
+    return max([date for date in (job.trained_until, base.trained_until) if date is not None], default=None)
 
 
 def _needed_mb(job: Job, loaded: Loaded, split: Split) -> float:
@@ -284,80 +262,29 @@ def _bolt_losses(network: Any, windows: Windows) -> Floats:
     return window_losses(predict_quantiles(network, windows), windows, levels_of(network))
 
 
-def _keep(job: Job, loaded: Loaded, folder: Path, outcome: _Outcome) -> ModelManifest:
+def _keep(job: Job, loaded: Loaded, folder: Path, outcome: Outcome) -> ModelManifest:
     """Write the model folder beside its place and move it there whole."""
-    base = loaded.manifest
-    seen = [date for date in (job.trained_until, base.trained_until) if date is not None]
+    base, adapter = loaded.manifest, outcome.adapter
+    listed = () if adapter is None else (ADAPTER,)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staging:
         staged = Path(staging) / folder.name
         with quiet_transformers():
             outcome.save(staged)
         for stray in staged.iterdir():
-            if stray.name not in (CONFIG, WEIGHTS):
+            if stray.name not in (CONFIG, WEIGHTS, *listed):
                 stray.unlink()
         manifest = write_manifest(
             staged,
             name=job.name,
-            revision=f"{base.revision}+{job.settings.mode}",
+            revision=f"{base.revision.removesuffix('+adapter')}+{job.settings.mode}",
             licence=base.licence,
-            trained_until=max(seen, default=None),
+            trained_until=_seen(job, base) if adapter is None else base.trained_until,
             created_by=job.created_by,
-            facts=_facts(job, base, outcome),
+            more_files=listed,
+            facts=facts_of(job, base, outcome),
         )
         if folder.exists():
             folder.rename(Path(staging) / "replaced")
         staged.rename(folder)
     return manifest
-
-
-def _facts(job: Job, base: ModelManifest, outcome: _Outcome) -> dict[str, Any]:
-    """What goes into the manifest of a kept model, as plain values."""
-    facts = plain(
-        {
-            **job.facts,
-            "base": {"name": base.name, "revision": base.revision, "digest": base.digest},
-            "training": asdict(job.settings),
-            "step": outcome.tuned.chosen,
-            "verdict": asdict(outcome.verdict),
-        }
-    )
-    assert isinstance(facts, dict)
-    return facts
-
-
-def _key(job: Job, base: ModelManifest, split: Split) -> str:
-    """What a training is a function of."""
-    state = hashlib.sha256(repr((base.digest, job.settings, split.steps)).encode())
-    for part in (split.learn, split.held):
-        state.update(part.digest().encode())
-    return state.hexdigest()[:24]
-
-
-def _record(job: Job, base: ModelManifest, outcome: _Outcome) -> dict[str, Any]:
-    import torch
-
-    tuned = outcome.tuned
-    return {
-        "base": {"name": base.name, "revision": base.revision, "digest": base.digest},
-        "data": {**job.facts, "trained_until": job.trained_until, "context": job.context},
-        "training": asdict(job.settings),
-        "windows": dict(zip(("learn", "held_back", "test"), outcome.windows, strict=True)),
-        "steps": {"planned": tuned.steps, "chosen": tuned.chosen, "resumed_at": tuned.resumed_at},
-        "losses": [asdict(look) for look in tuned.looks],
-        "verdict": asdict(outcome.verdict),
-        "torch": torch.__version__,
-        "device": device_of(job.settings.device),
-    }
-
-
-def _drawn(job: Job, outcome: _Outcome) -> bytes:
-    groups = groups_of(job.settings, outcome.tuned.steps)
-    later = [group.start for group in groups if group.start > 0]
-    return loss_plot(
-        outcome.tuned.looks,
-        title=f"{job.name}: {'kept' if outcome.verdict.kept else 'dropped'}",
-        subtitle=outcome.verdict.reason,
-        chosen=outcome.tuned.chosen,
-        unfrozen=later if job.settings.mode == "gradual" else [],
-    )

@@ -16,12 +16,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from horizoncast.forecast import Flag
 from horizoncast.horizon import DECILES
+from horizoncast.models.chronos.adapter import window_inputs
 from horizoncast.models.chronos.levels import at_levels, keep_widening, masses, weighted_quantiles
 from horizoncast.models.chronos.pipeline import Loaded
 
@@ -43,11 +45,14 @@ class Window:
         (T,) per covariate, NaN where unknown; Chronos-2 only.
     future
         (H,) per covariate known in advance, a subset of those in `past`.
+    inputs
+        (H, F - 3) what the model's adapter reads of covariates; None where the backbone answers alone.
     """
 
     values: Floats
     past: Mapping[str, Floats] = field(default_factory=dict)
     future: Mapping[str, Floats] = field(default_factory=dict)
+    inputs: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,10 +65,13 @@ class Raw:
         (H, N) in increasing order, at the checkpoint's own levels.
     crossed
         Whether they had to be sorted.
+    flags
+        What became of the adapter's inputs.
     """
 
     quantiles: Floats
     crossed: bool
+    flags: tuple[Flag, ...] = ()
 
 
 def answer_bolt(
@@ -78,12 +86,17 @@ def answer_bolt(
     """
     out: list[Raw] = []
     for start in range(0, len(windows), chunk):
-        units = [Unit.of(window.values[-context:]) for window in windows[start : start + chunk]]
+        batch = windows[start : start + chunk]
+        units = [Unit.of(window.values[-context:]) for window in batch]
         firsts = _first_block(loaded, units, context, chunk)
-        out += [
-            _finish(loaded, unit, _unrolled(loaded, unit, first, context, steps), steps)
-            for unit, first in zip(units, firsts, strict=True)
-        ]
+        for window, unit, (first, state) in zip(batch, units, firsts, strict=True):
+            rows, crossed = _ordered(loaded, _unrolled(loaded, unit, first, context, steps), steps)
+            flags: tuple[Flag, ...] = ()
+            if loaded.adapter is not None and window.inputs is not None:
+                flags = loaded.adapter.flags(window.inputs)
+                inputs = window_inputs(window.inputs, unit.spread, loaded.adapter.told.spread)
+                rows = loaded.adapter.corrected(rows, loaded.manifest.quantiles, state, inputs)
+            out.append(Raw(quantiles=unit.back(rows), crossed=crossed, flags=flags))
     return out
 
 
@@ -103,7 +116,8 @@ def answer_chronos2(loaded: Loaded, window: Window, *, context: int, steps: int)
         (found,) = loaded.pipeline.predict(
             [task], prediction_length=steps, context_length=context, unrolled_quantiles=paths
         )
-    return _finish(loaded, unit, np.asarray(found[0].T, dtype=np.float64), steps)
+    rows, crossed = _ordered(loaded, np.asarray(found[0].T, dtype=np.float64), steps)
+    return Raw(quantiles=unit.back(rows), crossed=crossed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,21 +156,24 @@ class Unit:
         return self.middle + self.spread * scaled
 
 
-def _first_block(loaded: Loaded, units: Sequence[Unit], context: int, chunk: int) -> list[Floats]:
-    """The L steps of one pass per window, each (L, N), scaled."""
+def _first_block(
+    loaded: Loaded, units: Sequence[Unit], context: int, chunk: int
+) -> list[tuple[Floats, Floats]]:
+    """The L steps of one pass per window, each (L, N), scaled, and the decoder's state, (D,)."""
     rows = np.full((len(units), context), np.nan)
     for row, unit in zip(rows, units, strict=True):
         row[context - len(unit.values) :] = unit.values
     shape = (chunk, context)
     if shape not in loaded.alike:
-        copies = _forward(loaded, np.repeat(rows[:1], chunk, axis=0))
-        loaded.alike[shape] = bool((copies == copies[:1]).all())
+        copies, states = _passed(loaded, np.repeat(rows[:1], chunk, axis=0))
+        loaded.alike[shape] = bool((copies == copies[:1]).all() and (states == states[:1]).all())
         if loaded.alike[shape] and len(rows) == 1:
-            return [copies[0]]
+            return [(copies[0], states[0])]
     if not loaded.alike[shape]:
-        return [_forward(loaded, row[None])[0] for row in rows]
+        singles = [_passed(loaded, row[None]) for row in rows]
+        return [(found[0], states[0]) for found, states in singles]
     filled = np.concatenate([rows, np.repeat(rows[-1:], chunk - len(rows), axis=0)])
-    return list(_forward(loaded, filled)[: len(rows)])
+    return list(zip(*_passed(loaded, filled), strict=True))[: len(rows)]
 
 
 def _unrolled(loaded: Loaded, unit: Unit, first: Floats, context: int, steps: int) -> Floats:
@@ -191,12 +208,34 @@ def _forward(loaded: Loaded, rows: Floats) -> Floats:
     return np.asarray(found.numpy().transpose(0, 2, 1), dtype=np.float64)
 
 
-def _finish(loaded: Loaded, unit: Unit, scaled: Floats, steps: int) -> Raw:
-    """Sorted, widening, and back in the window's unit."""
+def _passed(loaded: Loaded, rows: Floats) -> tuple[Floats, Floats]:
+    """(B, T) to (B, L, N), and the decoder's last states, (B, D)."""
+    with decoder_states(loaded.pipeline.model) as states:
+        found = _forward(loaded, rows)
+    return found, states[-1]
+
+
+@contextmanager
+def decoder_states(network: Any) -> Iterator[list[npt.NDArray[Any]]]:
+    """What a Bolt's decoder hands to its output layer, (B, D) per forward pass inside."""
+    seen: list[npt.NDArray[Any]] = []
+
+    def keep(_layer: Any, given: tuple[torch.Tensor, ...]) -> None:
+        seen.append(given[0].detach()[:, 0].cpu().numpy())
+
+    hook = network.output_patch_embedding.register_forward_pre_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def _ordered(loaded: Loaded, scaled: Floats, steps: int) -> tuple[Floats, bool]:
+    """(H, N) sorted and widening, and whether they had to be sorted."""
     own, length = loaded.manifest.quantiles, loaded.manifest.prediction_length
     ordered = np.sort(scaled[:steps], axis=1)
     crossed = bool((ordered != scaled[:steps]).any())
-    return Raw(quantiles=unit.back(keep_widening(ordered, own, length)), crossed=crossed)
+    return keep_widening(ordered, own, length), crossed
 
 
 @contextmanager

@@ -102,10 +102,18 @@ class ChronosLoader:
         Raises
         ------
         UnknownNameError, StoreError, ModelError
-            When it is not on disk, damaged, or does not fit in memory.
+            When it is not on disk, damaged, does not fit in memory, or has an adapter for covariates.
         """
         folder = find_model(str(model), self.root / self.settings.folders.models)
-        self._loaded = get_pipeline(folder)
+        loaded = get_pipeline(folder)
+        if loaded.adapter is not None:
+            release_pipeline()
+            raise ModelError(
+                f"{loaded.manifest.name} has an adapter, which reads covariates",
+                value=", ".join(one.name for one in loaded.adapter.told.covariates),
+                action="ask the member chronos, or name the model it was trained on",
+            )
+        self._loaded = loaded
         return self._loaded.manifest
 
     def release(self) -> None:

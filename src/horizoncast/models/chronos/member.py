@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos import contexts
+from horizoncast.models.chronos.adapter import Told, told_of
 from horizoncast.models.chronos.chosen import Chosen, leave_chosen
 from horizoncast.models.chronos.config import AUTO, ChronosConfig
 from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
@@ -56,11 +58,27 @@ class Chronos(Member[ChronosConfig, None]):
         """
         return read_manifest(self.config.folder())
 
+    @cached_property
+    def told(self) -> Told | None:
+        """What the manifest says of the model's adapter; None where it has none.
+
+        Raises
+        ------
+        StoreError
+            As `told_of`.
+        """
+        return told_of(self.manifest)
+
     def identity(self) -> ModelIdentity:
-        """The checkpoint by its own name, with its revision and the last date it has seen."""
+        """The checkpoint by its own name, with its revision and the last date it or its adapter has seen."""
         found = self.manifest
+        dates = (found.trained_until, None if self.told is None else self.told.trained_until)
+        seen = [date for date in dates if date is not None]
         return ModelIdentity(
-            id=found.name, revision=found.revision, digest=self.digest(), trained_until=found.trained_until
+            id=found.name,
+            revision=found.revision,
+            digest=self.digest(),
+            trained_until=max(seen, default=None),
         )
 
     def digest(self) -> str:
@@ -115,14 +133,18 @@ class Chronos(Member[ChronosConfig, None]):
         ------
         ModelError
             When the checkpoint has seen rows after the cutoff.
+        MissingCovariateError
+            When the series lacks what the model's adapter reads.
         """
         self._require_unseen(history.cutoff)
+        if self.told is not None:
+            self.told.require(history.series)
         raw = self._ahead.get(history.cutoff)
         if raw is None:
             (raw,) = self._answer([history], horizon)
         quantiles, beyond = at_levels(raw.quantiles, self.manifest.quantiles, levels)
         flags = [Flag.EXTRAPOLATED_TAIL] if beyond else []
-        flags += [Flag.SORTED] if raw.crossed else []
+        flags += [*raw.flags, *([Flag.SORTED] if raw.crossed else [])]
         short = history.stop < min(self.config.context, self.manifest.context_length)
         flags += [Flag.SHORT_HISTORY] if short else []
         flags += [Flag.DEGENERATE_WIDTH] if (quantiles[:, 0] == quantiles[:, -1]).any() else []
@@ -131,6 +153,8 @@ class Chronos(Member[ChronosConfig, None]):
     def _prepare(self, series: Series, cutoffs: Sequence[np.datetime64], horizon: Horizon) -> None:
         """Compute a chunk ahead of `predict`; what cannot be answered is left for it to say why."""
         histories = []
+        if self.told is not None and self.told.lacking(series):
+            return
         for cutoff in cutoffs:
             history = series.until(cutoff)
             if history.stop >= self.config.min_train and self._unseen(cutoff):
@@ -152,7 +176,13 @@ class Chronos(Member[ChronosConfig, None]):
         found: dict[int, Raw] = {}
         for context in sorted(set(spans)):
             at = [i for i, span in enumerate(spans) if span == context]
-            windows = [window_of(histories[i], context, horizon.steps, self.manifest.kind) for i in at]
+            windows = [
+                replace(
+                    window_of(histories[i], context, horizon.steps, self.manifest.kind),
+                    inputs=self._inputs(loaded, histories[i].tail(context)),
+                )
+                for i in at
+            ]
             answers = self._ask(loaded, windows, context, horizon.steps)
             found |= dict(zip(at, answers, strict=True))
         return [found[i] for i in range(len(histories))]
@@ -209,8 +239,15 @@ class Chronos(Member[ChronosConfig, None]):
                 loss = contexts.loss(raw.quantiles, self.manifest.quantiles, actual, horizon)
                 self._losses[row, context] = loss
 
+    def _inputs(self, loaded: Loaded, recent: History) -> Floats | None:
+        """What the adapter reads at the end of a context; None where the backbone answers alone."""
+        adapter = loaded.adapter
+        if adapter is None or recent.cutoff < adapter.told.trained_until:
+            return None
+        return adapter.inputs_at(recent)
+
     def _own_flags(self, history: History, horizon: Horizon) -> list[Flag]:
-        """What became of covariates, where the checkpoint reads them."""
+        """What became of covariates, where the checkpoint itself reads them."""
         if self.manifest.kind == BOLT or not history.series.covariates:
             return []
         context = min(self.config.context, self.manifest.context_length)

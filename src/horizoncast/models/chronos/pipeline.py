@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from horizoncast.errors import ModelError, NotAdmittedError, NotInstalledError, StoreError
+from horizoncast.models.chronos.adapter import Adapter, read_adapter
 from horizoncast.models.chronos.folder import PIPELINES, WEIGHTS, ModelManifest, verify
 from horizoncast.resources import MIB, data_left, memory_available
 
@@ -35,6 +36,8 @@ class Loaded:
         As verified before loading.
     pipeline
         The stock pipeline, in float32 on the processor, in evaluation mode.
+    adapter
+        What the folder holds beside the checkpoint, if anything.
     alike
         By shape of a batch, whether equal rows were answered alike, to the last bit, at every place.
     """
@@ -42,6 +45,7 @@ class Loaded:
     folder: Path
     manifest: ModelManifest
     pipeline: Any
+    adapter: Adapter | None = None
     alike: dict[tuple[int, int], bool] = field(default_factory=dict)
 
 
@@ -68,8 +72,10 @@ def get_pipeline(folder: Path) -> Loaded:
     release_pipeline()
     manifest = verify(folder)
     check_memory(manifest)
+    adapter = read_adapter(folder, manifest)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
-    _HELD.append(Loaded(folder=folder, manifest=manifest, pipeline=_load(folder, manifest)))
+    pipeline = _load(folder, manifest)
+    _HELD.append(Loaded(folder=folder, manifest=manifest, pipeline=pipeline, adapter=adapter))
     return _HELD[0]
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 from horizoncast.errors import ConfigError, UnknownNameError
 from horizoncast.horizon import LEVELS
 
-MODES = ("full", "head", "gradual", "lora")
+MODES = ("full", "head", "gradual", "adapter", "lora")
 """How a checkpoint is fine-tuned; see docs/chronos.md."""
 
 PATTERNS = ("trend", "seasonal", "noise")
@@ -82,7 +82,8 @@ class TrainingSettings:
     ----------
     mode
         ``full``: all weights. ``head``: the output patch embedding. ``gradual``: the head, then the
-        decoder as well, then the last encoder blocks as well. ``lora``: adapters of Chronos-2.
+        decoder as well, then the last encoder blocks as well. ``adapter``: a small network behind Bolt
+        that reads covariates, Bolt itself frozen. ``lora``: adapters of Chronos-2.
     epochs, batch_size
         Passes over the training windows, and windows per step.
     steps
@@ -91,6 +92,8 @@ class TrainingSettings:
         Of the head, the decoder and the encoder's last blocks.
     encoder_blocks
         Blocks of the encoder that ``gradual`` trains.
+    adapter_rate, adapter_hidden
+        Of ``adapter``: its learning rate, and units of its hidden layer.
     weight_decay, warmup
         Of AdamW; share of the steps over which the rate rises.
     stride
@@ -121,6 +124,8 @@ class TrainingSettings:
     decoder_rate: float = 3e-6
     encoder_rate: float = 1e-6
     encoder_blocks: int = 2
+    adapter_rate: float = 1e-3
+    adapter_hidden: int = 64
     weight_decay: float = 0.01
     warmup: float = 0.1
     stride: int = 1
@@ -147,9 +152,10 @@ class TrainingSettings:
             "checkpoint_every",
         ):
             _between("training", name, getattr(self, name), 1, 100_000)
-        for name in ("learning_rate", "decoder_rate", "encoder_rate"):
+        for name in ("learning_rate", "decoder_rate", "encoder_rate", "adapter_rate"):
             _between("training", name, getattr(self, name), 0.0, 1.0)
         _between("training", "encoder_blocks", self.encoder_blocks, 0, 100)
+        _between("training", "adapter_hidden", self.adapter_hidden, 1, 1024)
         _between("training", "weight_decay", self.weight_decay, 0.0, 1.0)
         _between("training", "warmup", self.warmup, 0.0, 0.9)
         for name in ("validation_split", "test_split"):

@@ -22,11 +22,12 @@ import numpy.typing as npt
 from horizoncast.errors import HorizoncastError, ModelError, StoreError
 from horizoncast.models.chronos.bolt_training import Progress
 from horizoncast.models.chronos.dummy import dummy_series
-from horizoncast.models.chronos.finetuning import FineTuned, Job, fine_tune, losses_on
+from horizoncast.models.chronos.finetuning import fine_tune, losses_on
 from horizoncast.models.chronos.folder import MANIFEST, verify
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
 from horizoncast.models.chronos.places import find_model, place_of
 from horizoncast.models.chronos.settings import ChronosSettings, read_settings, settings_under
+from horizoncast.models.chronos.tuning_job import FineTuned, Job
 from horizoncast.models.chronos.verdict import Verdict, blocks_of, judge
 from horizoncast.models.chronos.windows import Split, split_windows
 

@@ -156,7 +156,7 @@ def split_windows(
                 allowed=f"windows of up to {context} + {steps} sessions in each of the three parts",
                 action="take a shorter context or horizon, or let the training data end later",
             )
-    return Split(learn=learn, held=_thinned(held_back, _MOST_HELD), test=_thinned(test_part, _MOST_TEST))
+    return Split(learn=learn, held=thinned(held_back, _MOST_HELD), test=thinned(test_part, _MOST_TEST))
 
 
 def context_spread(contexts: Floats) -> Floats:
@@ -207,7 +207,8 @@ def _joined(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def _thinned(windows: Windows, most: int) -> Windows:
+def thinned(windows: Windows, most: int) -> Windows:
+    """At most so many of them, evenly drawn."""
     if len(windows) <= most:
         return windows
     return windows.pick(np.linspace(0, len(windows) - 1, most).round().astype(np.int64))
