@@ -36,7 +36,7 @@ def a_fusion(steps: int = 7, **changes: Any) -> FusionRecord:
         "regime": {"season": 0.31, "trend": 0.12, "volatility": 0.84, "entropy": 0.97},
         "log_odds": np.linspace(0.2, -0.3, steps),
         "uncertainty": parts_of(steps),
-        "trained": {"gate": "2024-01-05"},
+        "trained": {"trained_until": "2024-01-05T00:00:00", "digest": "ab12", "gate": "cd34"},
     }
     return FusionRecord(**{**values, **changes})
 

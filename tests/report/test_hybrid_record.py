@@ -49,7 +49,7 @@ def test_the_lead_grid_of_the_fusion_is_written():
     assert (record.width_chronos, record.width_autoformer) == (1.05, 0.93)
     assert (record.season, record.trend, record.volatility, record.entropy) == (0.31, 0.12, 0.84, 0.97)
     assert (record.deployment, record.confidence, record.reason) == ("full", "inverse_variance", "")
-    assert record.trained == {"gate": "2024-01-05"}
+    assert record.trained == {"trained_until": "2024-01-05", "digest": "ab12", "gate": "cd34"}
 
 
 @given(
@@ -91,7 +91,7 @@ def test_a_hybrid_in_the_log_fits_the_schema_and_reads_back(tmp_path):
     assert hybrid["leads"] == [1, 2, 3, 5, 7]
     assert hybrid["weight_chronos"] == [0.7, 0.6583, 0.6167, 0.5333, 0.45]
     assert hybrid["weight_autoformer"] == [0.3, 0.3417, 0.3833, 0.4667, 0.55]
-    assert hybrid["trained"] == {"gate": "2024-01-05"}
+    assert hybrid["trained"] == {"trained_until": "2024-01-05", "digest": "ab12", "gate": "cd34"}
 
 
 def test_a_run_without_a_hybrid_has_no_such_field(tmp_path):

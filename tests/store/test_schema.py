@@ -148,7 +148,7 @@ def test_record_schema_and_deployments_name_the_same_things():
 
 def test_a_hybrid_is_optional_and_may_be_unknown():
     validate(a_run())
-    validate(a_run(weight_chronos=[0.4, 0.6], season=0.2, trained={"gate": "2024-01-05"}))
+    validate(a_run(weight_chronos=[0.4, 0.6], season=0.2, trained={"trained_until": "2024-01-05"}))
     record = a_run()
     del record["hybrid"]
     validate(record)

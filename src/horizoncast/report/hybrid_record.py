@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from horizoncast.ensemble.parts import HierarchicalUncertainty
 from horizoncast.ensemble.records import SIGNALS, FusionRecord
 from horizoncast.horizon import Horizon
 from horizoncast.store.hybrid_record import HybridRecord, Row
+from horizoncast.store.plain import date_text
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -52,8 +54,14 @@ def hybrid_record(fusion: FusionRecord | None) -> HybridRecord | None:
         trend=trend,
         volatility=volatility,
         entropy=entropy,
-        trained=dict(fusion.trained) or None,
+        trained=_trained(fusion.trained) or None,
     )
+
+
+def _trained(parts: Mapping[str, str]) -> dict[str, str]:
+    """Learned parts, their date as the record writes dates."""
+    dates = {name: date_text(np.datetime64(parts[name], "s")) for name in parts if name == "trained_until"}
+    return dict(parts) | dates
 
 
 def _known(value: float) -> float | None:

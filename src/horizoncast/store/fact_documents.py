@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from horizoncast.store.facts import ChangeFact, RunDocument, UncertaintyFact, VerdictFact
+from horizoncast.store.facts import ChangeFact, HybridFact, RunDocument, UncertaintyFact, VerdictFact
 
 PARTS = ("data", "members", "weights", "skill", "width")
 """Parts of a change in their order; `horizoncast.ensemble.change` makes them."""
@@ -24,6 +24,20 @@ def document_of(document: Mapping[str, Any]) -> RunDocument:
         changes=tuple(change_of(row) for row in since.get("changes", ())),
         uncertainty=tuple(uncertainty_of(row) for row in document.get("uncertainty", ())),
     )
+
+
+def hybrid_fact(row: Mapping[str, Any] | None) -> HybridFact | None:
+    """A run's hybrid behind its JSON; None where there is none."""
+    if row is None:
+        return None
+    weights, parts, totals = (row[name] for name in ("weight_chronos", "epistemic", "total"))
+    known = totals is not None and min(totals) > 0
+    shares = [part / total for part, total in zip(parts, totals, strict=True)] if known else []
+    return HybridFact(reason=row["reason"], weight=_mean(weights or ()), doubt=_mean(shares))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def verdict_of(row: Mapping[str, Any]) -> VerdictFact:

@@ -15,6 +15,24 @@ OPEN = "9999"
 
 
 @dataclass(frozen=True, kw_only=True)
+class HybridFact:
+    """A run's hybrid, in a few numbers.
+
+    Parameters
+    ----------
+    reason
+        Why it could not be made; empty when it was.
+    weight, doubt
+        Mean over the lead grid of the weight of chronos, and of the share of the variance that is doubt
+        about parameters; None where not known.
+    """
+
+    reason: str
+    weight: float | None
+    doubt: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFact:
     """A published run; `started` orders runs of one as-of."""
 
@@ -38,6 +56,8 @@ class RunFact:
     n_eff: float
     hindsight: bool = False
     """Made as of a past date, or again."""
+    hybrid: HybridFact | None = None
+    """None where none is configured."""
 
     @property
     def place(self) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from typing import Any
 
 Row = tuple[float, ...]
 
+HYBRID = "hybrid"
+"""Name of the member that a fusion makes; `horizoncast.ensemble.hybrid` calls it the same."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HybridRecord:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from horizoncast.errors import StoreError
-from horizoncast.store.fact_documents import change_of, uncertainty_of, verdict_of
+from horizoncast.store.fact_documents import change_of, hybrid_fact, uncertainty_of, verdict_of
 from horizoncast.store.facts import (
     OPEN,
     EventFact,
@@ -91,6 +91,7 @@ def _run(row: Record) -> RunFact:
         hindsight=row.get("origin") == "backfill",
         reasons=tuple(row["reasons"]),
         flags=tuple(row["flags"]),
+        hybrid=hybrid_fact(row.get("hybrid")),
         **{name: row[name] for name in (*names, *numbers)},
     )
 

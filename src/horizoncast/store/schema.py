@@ -66,7 +66,8 @@ HYBRID: tuple[FieldSpec, ...] = (
     _f(
         "trained",
         FieldType.TEXTS,
-        "Learned parts in use, each with the date it has seen at most; null without any",
+        "Learned parts in use: the last date they have seen (`trained_until`), `digest`, and the digest of "
+        "each part (`gate`, `adaptation`); null without any",
         null=True,
     ),
 )

@@ -40,7 +40,7 @@ def test_the_page_tells_parts_weights_and_context():
         "chronos 0.56, autoformer 0.44",
         "chronos 1.05, autoformer 0.93",
         "season 0.31, trend 0.12, volatility 0.84, entropy 0.97",
-        "gate (2024-01-05)",
+        "2024-01-05: gate",
     ):
         assert words in page.text
 

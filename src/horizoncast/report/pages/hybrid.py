@@ -124,7 +124,9 @@ def _facts(hybrid: HybridRecord, language: str) -> list[tuple[str, str]]:
         f"{text(f'run.hybrid.{name}', language)} {none if value is None else f'{value:.2f}'}"
         for name, value in signals
     )
-    trained = ", ".join(f"{name} ({until})" for name, until in (hybrid.trained or {}).items())
+    learnt = dict(hybrid.trained or {})
+    until, _ = learnt.pop("trained_until", ""), learnt.pop("digest", "")
+    trained = ": ".join(part for part in (until, ", ".join(learnt)) if part)
     values = {
         "deployment": text(f"run.hybrid.{hybrid.deployment}", language),
         "confidence": hybrid.confidence,

@@ -18,6 +18,7 @@ from horizoncast.report.pages.review_charts import (
     outcome_picture,
     weights_picture,
 )
+from horizoncast.report.pages.review_hybrid import hybrid_line
 from horizoncast.report.pages.review_tables import (
     BEST_NAIVE,
     criteria_table,
@@ -264,7 +265,8 @@ def _weights(service: ServiceReview, place: int, colours: Colours, language: str
         title = text("review.weights.title", language, **values, member=heaviest.member, share=share)
     label = text("review.weights.label", language, service=service.service)
     picture = weights_picture(service.decisions, colours, f"w{place}", label, language)
-    return Block(chart=Chart(title=title, picture=picture), folded=weight_table(service, language))
+    note = hybrid_line(service.decisions, language)
+    return Block(chart=Chart(title=title, note=note, picture=picture), folded=weight_table(service, language))
 
 
 def _parts(service: ServiceReview, place: int, language: str) -> Block:

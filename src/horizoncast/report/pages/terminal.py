@@ -9,6 +9,7 @@ from statistics import median
 from horizoncast.report.pages.changes import change_table
 from horizoncast.report.pages.rendering import Table
 from horizoncast.report.pages.review import finding_of, moves_of, outcome_title, status_text, told
+from horizoncast.report.pages.review_hybrid import hybrid_line
 from horizoncast.report.pages.review_tables import (
     outcome_table,
     score_table,
@@ -158,7 +159,9 @@ def _weights(service: ServiceReview, language: str) -> TextBlock:
         first=f"{min(kappas):.2f}",
         last=f"{max(kappas):.2f}",
     )
-    return _of_table(_name(service), weight_table(service, language), line)
+    hybrid = hybrid_line(service.decisions, language)
+    lines = (line, hybrid) if hybrid else (line,)
+    return _of_table(_name(service), weight_table(service, language), *lines)
 
 
 def _parts(service: ServiceReview, language: str) -> TextBlock:

@@ -13,6 +13,7 @@ from horizoncast.report.review.model import (
     CostPoint,
     DecisionPoint,
     ForecastPath,
+    HybridPoint,
     LeadChange,
     Measure,
     MemberShare,
@@ -29,6 +30,7 @@ from horizoncast.report.review.standing import rollout_lines
 from horizoncast.report.review.tables import ENSEMBLE, OwnFacts, live_tables
 from horizoncast.report.review.troubles import Weeks, sorted_out
 from horizoncast.store.facts import Facts, MemberFact, OutcomeFact, RunDocument, RunFact, heads
+from horizoncast.store.hybrid_record import HYBRID
 
 REACH_WEEKS = 52
 """Weeks that scorecard, weights and costs look back."""
@@ -224,7 +226,16 @@ def _decision(run: RunFact, facts: Facts) -> DecisionPoint:
     return DecisionPoint(
         **{name: getattr(run, name) for name in names},
         members=tuple(_share(row) for row in facts.members.get(run.run_id, ())),
+        hybrid=_hybrid(run, facts),
     )
+
+
+def _hybrid(run: RunFact, facts: Facts) -> HybridPoint | None:
+    if run.hybrid is None:
+        return None
+    states = {row.member: row.state for row in facts.members.get(run.run_id, ())}
+    names = ("reason", "weight", "doubt")
+    return HybridPoint(state=states.get(HYBRID, ""), **{name: getattr(run.hybrid, name) for name in names})
 
 
 def _share(row: MemberFact) -> MemberShare:

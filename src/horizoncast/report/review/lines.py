@@ -209,6 +209,27 @@ class MemberShare:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HybridPoint:
+    """The hybrid of chronos and autoformer in one run.
+
+    Parameters
+    ----------
+    state
+        Rollout state of the member; empty where it did not run as one.
+    reason
+        Why it could not be made, as recorded; empty when it was.
+    weight, doubt
+        Mean weight of chronos over the leads, and mean share of the variance that is doubt about
+        parameters; None where not known.
+    """
+
+    state: str
+    reason: str
+    weight: float | None
+    doubt: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecisionPoint:
     """The decision of one run; a series of them shows weights and factors over time.
 
@@ -220,6 +241,8 @@ class DecisionPoint:
         Pooled width factor, and the factor beside it from live outcomes.
     windows, n_eff
         Cutoffs of the slice, and how many independent ones they are worth.
+    hybrid
+        None where none is configured.
     """
 
     run_id: str
@@ -232,6 +255,7 @@ class DecisionPoint:
     windows: int
     n_eff: float
     members: tuple[MemberShare, ...]
+    hybrid: HybridPoint | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

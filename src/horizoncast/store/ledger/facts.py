@@ -16,7 +16,7 @@ import numpy as np
 
 from horizoncast.errors import StoreError
 from horizoncast.horizon import Horizon
-from horizoncast.store.fact_documents import document_of
+from horizoncast.store.fact_documents import document_of, hybrid_fact
 from horizoncast.store.facts import (
     OPEN,
     DecisionFact,
@@ -167,6 +167,7 @@ def _run(row: Row) -> RunFact:
         windows=decision["windows"],
         n_eff=decision["n_eff"],
         hindsight=row[14] != "live",
+        hybrid=hybrid_fact(decision.get("hybrid")),
     )
 
 
