@@ -225,6 +225,11 @@ def test_what_does_not_fit_together_is_refused() -> None:
     some = layer((0.0,) * 4, (0.0,) * 4)
     with pytest.raises(ModelError, match="another kind"):
         some.apply(some_quantiles(0), np.zeros((6, 2)), LEVELS)
+    some.require(("a", "b", "c"))
+    with pytest.raises(ModelError, match="b, d"):
+        some.require(("a", "d", "c"))
+    with pytest.raises(ModelError, match="their order"):
+        some.require(("b", "a", "c"))
     with pytest.raises(BankError):
         some.apply(some_quantiles(0)[..., 1:], np.zeros((6, 3)), LEVELS[1:])
     with pytest.raises(ModelError):

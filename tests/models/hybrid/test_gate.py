@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from horizoncast.ensemble.fusion import fuse, fusion_weights
+from horizoncast.ensemble.fusion import fusion_weights
 from horizoncast.errors import BankError, ModelError
 from horizoncast.models.hybrid import gate as module
 from horizoncast.models.hybrid.context import Context
@@ -40,7 +40,7 @@ def small_gate(intercept: float = 0.0, slopes: tuple[float, ...] = (0.0,) * 5, s
 
 
 def fused_losses(gate: Gate | None, rows: GateRows) -> np.ndarray:
-    """(W,) losses of the fused quantiles, by the ensemble's own fusion and a gate's answers."""
+    """(W,) losses of the fused quantiles with a gate's answers, or the prior's."""
     leads = np.arange(1, rows.actuals.shape[1] + 1)
     odds = np.stack(
         [
@@ -49,8 +49,8 @@ def fused_losses(gate: Gate | None, rows: GateRows) -> np.ndarray:
         ]
     )
     share = fused_share(rows.confidence, rows.accuracy, odds)
-    fused = [fuse(rows.quantiles[:, w], np.stack([share[w], 1 - share[w]])) for w in range(len(share))]
-    return window_losses(rows.actuals, np.stack(fused), LEVELS)
+    fused = share[..., None] * rows.quantiles[0] + (1.0 - share[..., None]) * rows.quantiles[1]
+    return window_losses(rows.actuals, fused, LEVELS)
 
 
 @pytest.mark.parametrize(

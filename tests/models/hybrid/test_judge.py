@@ -108,6 +108,7 @@ def test_the_standard_error_is_that_of_means_of_blocks() -> None:
     assert ruling.gain == pytest.approx((base - tuned).mean() / base.mean())
     assert ruling.standard_error == pytest.approx(means.std(ddof=1) / np.sqrt(20) / base.mean())
     assert ruling.kept == (ruling.p_value <= 0.05)
+    assert ruling.kept
 
 
 def test_chance_passes_about_as_often_as_it_may() -> None:
@@ -120,6 +121,27 @@ def test_chance_passes_about_as_often_as_it_may() -> None:
         at = np.arange(120) * 5
         kept += rule("gate", np.full(120, 100.0), 100.0 + shocks[at + 30] - shocks[at], cutoffs, ends).kept
     assert kept / 600 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
+
+
+def test_a_gain_that_is_certain_and_tiny_is_a_tie() -> None:
+    cutoffs, ends = windows(120, 10)
+    base = np.random.default_rng(4).uniform(1, 2, 120)
+    tiny, small = (rule("gate", base, base * (1 - gain), cutoffs, ends) for gain in (0.0005, 0.002))
+    assert tiny.p_value < 0.001
+    assert not tiny.kept
+    assert "0.1 % are asked for" in tiny.reason
+    assert small.kept
+
+
+def test_copies_of_a_series_are_no_evidence() -> None:
+    """Eight series with the same shocks say what one says: blocks run across series."""
+    cutoffs, ends = windows(120, 10)
+    rng = np.random.default_rng(3)
+    base, tuned = rng.uniform(1, 2, 120), rng.uniform(0.97, 1.97, 120)
+    one = rule("gate", base, tuned, cutoffs, ends)
+    eight = rule("gate", *(np.tile(row, 8) for row in (base, tuned, cutoffs, ends)))
+    assert eight.p_value == pytest.approx(one.p_value)
+    assert eight.blocks == one.blocks
 
 
 def test_windows_that_cannot_be_are_refused() -> None:

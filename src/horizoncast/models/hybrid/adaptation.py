@@ -93,6 +93,23 @@ class DomainAdaptationLayer:
         parts = (self.units, self.shift, self.log_scale, self.trained_until)
         return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
+    def require(self, names: Sequence[str]) -> None:
+        """Refuse a series whose features are others than those it was learned with.
+
+        Raises
+        ------
+        ModelError
+            When a name or the order differs: a covariate was added, dropped or renamed since.
+        """
+        if tuple(names) != self.names:
+            differ = sorted({*names} ^ {*self.names}) or ["their order"]
+            raise ModelError(
+                "the adaptation was learned with other features",
+                value=", ".join(differ),
+                allowed=", ".join(self.names),
+                action="train the hybrid again",
+            )
+
     def apply(self, quantiles: Floats, features: Floats, levels: Sequence[float]) -> Floats:
         """Corrected quantiles, (..., H, Q) and (..., F) to (..., H, Q); NaN rows stay NaN.
 

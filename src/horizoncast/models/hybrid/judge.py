@@ -37,6 +37,9 @@ STRETCHES = 4
 LEAST_WINDOWS = 10
 """Matured windows below which nothing is learnt, as in the decision."""
 
+LEAST_GAIN = 0.001
+"""Gain below which a proven part is not worth having: what the benchmark counts as a tie."""
+
 CORRELATION = 0.5
 """Assumed between series of a panel that are pooled: K of them are worth K / (1 + (K - 1) / 2) series."""
 
@@ -169,14 +172,15 @@ def rule(
 ) -> Ruling:
     """Compare losses of the same later windows, (N,) each, before and with the part; NaN is left out.
 
-    Kept when the t-test on the blocks' mean gains says at `significance` that it is no chance: with four
-    blocks that is a gain of 2.4 standard errors, with twenty one of 1.7.
+    Kept when the gain is `LEAST_GAIN` at least and the t-test on the blocks' mean gains says at
+    `significance` that it is no chance: with four blocks that is a gain of 2.4 standard errors, with twenty
+    one of 1.7.
     """
     known = np.isfinite(base) & np.isfinite(tuned)
     if not known.any():
         return Ruling(stage=stage, kept=False, reason=_too_few(0))
     blocks = time_blocks(cutoffs[known], ends[known])
-    verdict = judge(base[known], tuned[known], blocks, significance=significance)
+    verdict = judge(base[known], tuned[known], blocks, min_gain=LEAST_GAIN, significance=significance)
     gains = (base - tuned)[known]
     means = np.array([gains[blocks == block].mean() for block in np.unique(blocks)])
     error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.nan
