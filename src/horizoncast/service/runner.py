@@ -300,7 +300,7 @@ def _afterwards(settings: Settings, ledger: Ledger) -> tuple[str, ...]:
 
 def _events(settings: Settings, report: DataReport) -> list[EventRecord]:
     """Settings that could not be honoured, findings that did not block, corrections that were applied."""
-    events = [EventRecord(code="NotPartOfRelease", message=n, severity="warning") for n in settings.notes()]
+    events = [EventRecord(code="HybridLimited", message=n, severity="warning") for n in settings.notes()]
     events += [EventRecord(code=f.code, message=f.message, severity="warning") for f in report.warnings]
     return events + [
         EventRecord(code="override_applied", message=override.text, severity="info")
