@@ -1,15 +1,16 @@
 """A Chronos checkpoint on its own, zero-shot, on the test beds.
 
     python benchmarks/checkpoint.py [--model NAME_OR_FOLDER] [--beds ecb14 structured] [--season off auto]
-        [--quick] [--out FILE]
+        [--quick] [--out FILE] [--card FOLDER]
 
 The member `chronos` answers every cutoff of a bed with its shipped contexts, also where the checkpoint
 unrolls; no weights, no skill factor, no width factor. ``--season off`` is the checkpoint itself, zero-shot:
 what its card states. ``auto`` is the member as shipped, which reads some series as differences from their
 last seasons; on series without periods the two are one. Reference: the random walk with EWMA volatility on
 the exchange rates (cutoffs from 2018), seasonal naive on the structured beds. Ratios of WQL over nine
-deciles on the lead grid, geometric mean over series; coverage over all leads. ``horizoncast models pretrain
---scores FILE`` puts the file that is written into the model's card.
+deciles on the lead grid, geometric mean over series; coverage over all leads. ``--card FOLDER`` puts
+the tables into a model's card and manifest, as ``horizoncast models pretrain --scores FILE`` does with the
+file that is written.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from accuracy import cutoff_plan, figures, mean_ratio
 from beds import STRUCTURED, WORK, Cell, cells_of, engine_config
 from horizoncast.engine import EngineConfig, ForecastEngine
 from horizoncast.models.chronos.config import AUTO, OFF, ON, ChronosConfig
+from horizoncast.models.chronos.pretrain.export import put_scores
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
 
@@ -141,7 +143,10 @@ def main() -> None:
     parser.add_argument("--season", nargs="*", choices=(OFF, AUTO, ON), default=[OFF, AUTO])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=WORK / "checkpoint.json")
+    parser.add_argument("--card", type=Path, help="folder of a model that was made here")
     options = parser.parse_args()
+    if options.card is not None and OFF not in options.season:
+        parser.error("--card needs --season off: a card states the checkpoint itself")
     started, found = time.process_time(), []
     for cell in cells_of(options.beds, quick=options.quick):
         for figure in figures_of(cell, options.model, options.season):
@@ -159,6 +164,8 @@ def main() -> None:
         written[KEYS[season]] = table.round(4).to_dict("records")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(written, indent=1) + "\n")
+    if options.card is not None:
+        put_scores(options.card, {key: value for key, value in written.items() if key != "model"})
 
 
 if __name__ == "__main__":
