@@ -74,11 +74,11 @@ def error_of(series, found):
 
 
 def chosen(series, cutoffs, folder, horizon=DAY, **settings):
-    """What was left for the record: (period, seasons) by cutoff."""
+    """The answers, and what was left for the record: (period, seasons) of all cutoffs, None without."""
     made = make_member("chronos", {"model": SHIPPED_NAME, "traces": str(folder), **settings})
-    list(made.forecast(series, cutoffs, horizon, LEVELS))
+    found = list(made.forecast(series, cutoffs, horizon, LEVELS))
     left = read_chosen(folder, SEASON, series, horizon.steps, made.digest())
-    return None if left is None else left.choices
+    return found, None if left is None else set(left.choices.values())
 
 
 # The arithmetic
@@ -187,24 +187,23 @@ def test_settings_of_season(value):
 
 def test_a_week_of_hours_is_found_and_pays(tmp_path):
     series = planted()
-    cutoffs = [series.dates[row] for row in range(2170, 1900, -29)]
+    cutoffs = [series.dates[row] for row in range(2170, 2000, -29)]
     plain = error_of(series, answers(series, cutoffs, season="off"))
-    auto = error_of(series, answers(series, cutoffs))
-    assert auto < 0.5 * plain
-    assert set(chosen(series, cutoffs, tmp_path).values()) == {(168, 4)}
+    auto, choices = chosen(series, cutoffs, tmp_path)
+    assert error_of(series, auto) < 0.5 * plain
+    assert choices == {(168, 4)}
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_declared_season_that_is_not_there_is_left_alone(tmp_path, seed):
     """Differences of a random walk over a season are harder to forecast: every bit stays."""
     rng = np.random.default_rng(seed)
     series = make_series(100.0 + np.cumsum(rng.standard_normal(500)), kind=CalendarKind.DAILY, periods=(7,))
-    cutoffs, week = [series.dates[row] for row in range(490, 300, -19)], Horizon(steps=7)
-    assert set(chosen(series, cutoffs, tmp_path, week).values()) == {(0, 0)}
-    for one, two in zip(
-        answers(series, cutoffs, week), answers(series, cutoffs, week, season="off"), strict=True
-    ):
-        assert one.same_numbers(two)
+    cutoffs, week = [series.dates[row] for row in range(490, 400, -19)], Horizon(steps=7)
+    auto, choices = chosen(series, cutoffs, tmp_path, week)
+    assert choices == {(0, 0)}
+    off = answers(series, cutoffs, week, season="off")
+    assert all(one.same_numbers(two) for one, two in zip(auto, off, strict=True))
 
 
 def test_without_periods_nothing_is_tried(tmp_path, monkeypatch):
@@ -212,8 +211,9 @@ def test_without_periods_nothing_is_tried(tmp_path, monkeypatch):
     off = answers(price, [price.last], Horizon(steps=7), season="off")[0]
     monkeypatch.setattr(contexts, "loss", lambda *_: pytest.fail("an origin was scored"))
     for season in ("auto", "on"):
-        assert answers(price, [price.last], Horizon(steps=7), season=season)[0].same_numbers(off)
-    assert chosen(price, [price.last], tmp_path, Horizon(steps=7)) is None
+        (found,), choices = chosen(price, [price.last], tmp_path, Horizon(steps=7), season=season)
+        assert found.same_numbers(off)
+        assert choices is None
     assert not list(tmp_path.glob("season-*"))
 
 
@@ -229,8 +229,8 @@ def test_a_season_longer_than_the_history_is_left_alone():
 @pytest.mark.parametrize(("season", "steps"), [("auto", 24), ("on", 40)])
 def test_company_never_moves_a_bit(bolt, season, steps):
     """Cutoffs read with several seasons, with fewer, and as they are, together and alone."""
-    series = planted(900)
-    cutoffs = [series.dates[row] for row in (850, 849, 520, 60)]
+    series = planted(700)
+    cutoffs = [series.dates[row] for row in (690, 689, 520, 60)]
     settings = {"model": bolt, "horizon": Horizon(steps=steps), "season": season}
     together = answers(series, cutoffs, **settings)
     backwards = answers(series, cutoffs[::-1], **settings)[::-1]
@@ -239,17 +239,16 @@ def test_company_never_moves_a_bit(bolt, season, steps):
         assert one.same_numbers(answers(series, [cutoff], **settings)[0])
 
 
-@pytest.mark.parametrize("factor", [1000.0, 0.001])
-def test_nothing_after_the_cutoff_is_seen(tmp_path, factor):
+def test_nothing_after_the_cutoff_is_seen(tmp_path):
     series, at = planted(1900), 1850
     values = series.values.copy()
-    values[at + 1 :] *= factor
+    values[at + 1 :] *= 1000.0
     later = dataclasses.replace(series, values=values)
     cutoff = [series.dates[at]]
-    honest, again, cut = (answers(s, cutoff)[0] for s in (series, later, series.truncated(cutoff[0])))
-    assert honest.same_numbers(again)
-    assert honest.same_numbers(cut)
-    assert set(chosen(series, cutoff, tmp_path).values()) == {(168, 4)}
+    (honest,), choices = chosen(series, cutoff, tmp_path)
+    assert choices == {(168, 4)}
+    for other in (later, series.truncated(cutoff[0])):
+        assert honest.same_numbers(answers(other, cutoff)[0])
     values = series.values.copy()
     values[at - 168 + 1] *= 1.2
     moved = dataclasses.replace(series, values=values)
@@ -260,7 +259,7 @@ def test_context_and_season_are_chosen_together(tmp_path):
     """The season is judged at the context that was chosen."""
     series = planted()
     cutoffs = [series.dates[2100]]
-    made = answers(series, cutoffs, context_length="auto")
     plain = answers(series, cutoffs, context_length="auto", season="off")
+    made, choices = chosen(series, cutoffs, tmp_path, context_length="auto")
     assert error_of(series, made) < error_of(series, plain)
-    assert set(chosen(series, cutoffs, tmp_path, context_length="auto").values()) == {(168, 4)}
+    assert choices == {(168, 4)}
