@@ -187,13 +187,7 @@ def summary_of(frame: pd.DataFrame) -> dict[str, Any]:
     decided = ratio[(ratio - 1.0).abs() > TIE]
     coverage = frame[frame["subject"] == HYBRID].groupby("steps")[["coverage80", "coverage95"]].mean()
     members = [c for c in table.columns if c not in {FULL, "better_part", HYBRID}]
-    beside = {
-        name: {
-            "cells": int(table[name].notna().sum()),
-            "ensemble_over_it": mean_ratio((table[FULL] / table[name]).dropna()),
-        }
-        for name in members
-    }
+    beside = {name: over_beds(table[FULL] / table[name]) for name in members}
     return {
         "cells": len(ratio),
         "at_or_below_the_better_part": int((ratio <= 1.0 + TIE).sum()),
@@ -208,8 +202,13 @@ def summary_of(frame: pd.DataFrame) -> dict[str, Any]:
             "better_part": float((table["better_part"] / table[list(BRANCHES)].min(axis=1)).sum()),
         },
         "coverage_by_horizon": coverage.round(1).T.to_dict(),
-        "ensemble_beside_members": beside,
+        "ensemble_over_member": beside,
     }
+
+
+def over_beds(ratio: pd.Series) -> float:
+    """Geometric mean over the cells of each bed, and over the beds."""
+    return mean_ratio(pd.Series([mean_ratio(group) for _, group in ratio.dropna().groupby(level="bed")]))
 
 
 def main() -> None:
