@@ -28,7 +28,15 @@ from horizoncast.models.chronos.adapter import (
     window_inputs,
 )
 from horizoncast.models.chronos.beside import Beside
-from horizoncast.models.chronos.bolt_training import Look, Progress, Tuned, batch_at, levels_of, strict_torch
+from horizoncast.models.chronos.bolt_descent import (
+    Look,
+    Progress,
+    Tuned,
+    batch_at,
+    mean_pinball,
+    strict_torch,
+)
+from horizoncast.models.chronos.bolt_training import levels_of
 from horizoncast.models.chronos.inference import decoder_states
 from horizoncast.models.chronos.levels import at_levels
 from horizoncast.models.chronos.settings import TrainingSettings
@@ -223,7 +231,7 @@ class _Run:
         for step in range(1, total + 1):
             self.optimiser.param_groups[0]["lr"] = rate_at(group, step - 1, total, settings.warmup)
             batch = batches.at(batch_at(step - 1, len(self.learn), settings))
-            loss = _pinball(_moved(self.weights, batch), batch, self.levels)
+            loss = mean_pinball(_moved(self.weights, batch), batch["targets"], self.levels)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -333,17 +341,3 @@ def _moved(weights: Mapping[str, torch.Tensor], batch: Mapping[str, torch.Tensor
     log = MOST_LOG * torch.tanh(raw[..., 1] / MOST_LOG)
     widened = torch.expm1(log)[..., None] * batch["off"]
     return batch["quantiles"] + (batch["half"] * shift)[..., None] + widened
-
-
-def _pinball(
-    quantiles: torch.Tensor, batch: Mapping[str, torch.Tensor], levels: Sequence[float]
-) -> torch.Tensor:
-    """Mean of the windows' losses, as `window_losses` takes them."""
-    import torch
-
-    targets = batch["targets"]
-    known = torch.isfinite(targets)
-    over = torch.where(known, targets, 0.0)[..., None] - quantiles
-    tau = torch.tensor(levels, dtype=torch.float32)
-    loss = torch.maximum(tau * over, (tau - 1.0) * over).mean(dim=2) * known
-    return (loss.sum(dim=1) / known.sum(dim=1).clamp(min=1)).mean()

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from horizoncast.errors import ConfigError, NotInstalledError
 from horizoncast.models.chronos.beside import Beside, training_input, window_input
-from horizoncast.models.chronos.bolt_training import Look, Progress, Tuned, strict_torch
+from horizoncast.models.chronos.bolt_descent import Look, Progress, Tuned, strict_torch
 from horizoncast.models.chronos.pipeline import quiet_transformers
 from horizoncast.models.chronos.settings import TrainingSettings
 from horizoncast.models.chronos.unfreezing import planned_steps

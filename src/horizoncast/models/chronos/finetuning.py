@@ -20,14 +20,8 @@ import numpy.typing as npt
 from horizoncast.errors import ConfigError, NotAdmittedError
 from horizoncast.models.chronos.adapter import ADAPTER, write_adapter
 from horizoncast.models.chronos.adapter_training import Injected, adapter_mb, train_adapter
-from horizoncast.models.chronos.bolt_training import (
-    Progress,
-    Tuned,
-    levels_of,
-    predict_quantiles,
-    training_mb,
-    tune_bolt,
-)
+from horizoncast.models.chronos.bolt_descent import Progress, Tuned
+from horizoncast.models.chronos.bolt_training import levels_of, predict_quantiles, training_mb, tune_bolt
 from horizoncast.models.chronos.chronos2_training import (
     batch_rows,
     losses_of,
@@ -77,16 +71,23 @@ def fine_tune(job: Job, progress: Progress | None = None) -> FineTuned:
     """
     started = time.monotonic()
     loaded = get_pipeline(job.base)
-    folder = place_of(job.models, job.name)
     try:
         outcome = _trained(job, loaded, _split(job, loaded), progress)
-        manifest = _keep(job, loaded, folder, outcome) if outcome.verdict.kept else None
+        return conclude(job, loaded, outcome, time.monotonic() - started)
     finally:
         release_pipeline()  # its weights are no longer those of its folder
+
+
+def conclude(
+    job: Job, loaded: Loaded, outcome: Outcome, seconds: float, record_file: str = RECORD
+) -> FineTuned:
+    """Keep or drop what came of a training, and write record and plot."""
+    folder = place_of(job.models, job.name)
+    manifest = _keep(job, loaded, folder, outcome) if outcome.verdict.kept else None
     record = record_of(job, loaded.manifest, outcome)
-    record["seconds"] = round(time.monotonic() - started, 1)
+    record["seconds"] = round(seconds, 1)
     record["model"] = None if manifest is None else {"name": job.name, "digest": manifest.digest}
-    place, plot = job.output / RECORD, job.output / PLOT
+    place, plot = job.output / record_file, job.output / PLOT
     text = (json.dumps(plain(record), indent=1, sort_keys=True) + "\n").encode()
     write_atomic(place, lambda handle: handle.write(text))
     drawn = drawn_of(job, outcome)
@@ -185,7 +186,7 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
         after = losses_of(better, split.test, job.columns)
     return Outcome(
         tuned=tuned,
-        verdict=_judged(before, after, tuned, split, settings),
+        verdict=judged(before, after, tuned, split, settings),
         save=lambda folder: tuned.network.to("cpu").save_pretrained(folder),
         windows=(len(split.learn), len(split.held), len(split.test)),
         device=device,
@@ -197,7 +198,7 @@ def _adapted(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
     base, settings = loaded.manifest, job.settings
     needed = adapter_mb(len(split.learn), split.steps, len(base.quantiles))
     check_room(base.name, needed, memory_available() / MIB)
-    seen = _seen(job, base)
+    seen = seen_until(job, base)
     found = train_adapter(
         loaded.pipeline.model, split, job.columns, settings, trained_until=seen, progress=progress
     )
@@ -210,10 +211,10 @@ def _adapted(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
 
     return Outcome(
         tuned=found.tuned,
-        verdict=_judged(found.before, found.after, found.tuned, split, settings),
+        verdict=judged(found.before, found.after, found.tuned, split, settings),
         save=save,
         windows=found.windows,
-        adapter=found.adapter.told.facts() | {"file": ADAPTER, "gain_by_covariates": _by_covariates(found)},
+        facts={"adapter": {**found.adapter.told.facts(), "gain_by_covariates": _by_covariates(found)}},
     )
 
 
@@ -222,7 +223,7 @@ def _by_covariates(found: Injected) -> float:
     return float(1.0 - np.nanmean(found.after) / np.nanmean(found.without))
 
 
-def _judged(before: Floats, after: Floats, tuned: Tuned, split: Split, settings: TrainingSettings) -> Verdict:
+def judged(before: Floats, after: Floats, tuned: Tuned, split: Split, settings: TrainingSettings) -> Verdict:
     """The verdict on the test windows; a training whose best look is its first has nothing to keep."""
     verdict = judge(
         before,
@@ -237,7 +238,7 @@ def _judged(before: Floats, after: Floats, tuned: Tuned, split: Split, settings:
     return verdict
 
 
-def _seen(job: Job, base: ModelManifest) -> np.datetime64 | None:
+def seen_until(job: Job, base: ModelManifest) -> np.datetime64 | None:
     """Last date that the job or its base have seen."""
     return max([date for date in (job.trained_until, base.trained_until) if date is not None], default=None)
 
@@ -264,8 +265,8 @@ def _bolt_losses(network: Any, windows: Windows) -> Floats:
 
 def _keep(job: Job, loaded: Loaded, folder: Path, outcome: Outcome) -> ModelManifest:
     """Write the model folder beside its place and move it there whole."""
-    base, adapter = loaded.manifest, outcome.adapter
-    listed = () if adapter is None else (ADAPTER,)
+    base, adapted = loaded.manifest, "adapter" in outcome.facts
+    listed = (ADAPTER,) if adapted else ()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staging:
         staged = Path(staging) / folder.name
@@ -277,9 +278,9 @@ def _keep(job: Job, loaded: Loaded, folder: Path, outcome: Outcome) -> ModelMani
         manifest = write_manifest(
             staged,
             name=job.name,
-            revision=f"{base.revision.removesuffix('+adapter')}+{job.settings.mode}",
+            revision=f"{base.revision.removesuffix('+adapter')}+{outcome.label or job.settings.mode}",
             licence=base.licence,
-            trained_until=_seen(job, base) if adapter is None else base.trained_until,
+            trained_until=base.trained_until if adapted else seen_until(job, base),
             created_by=job.created_by,
             more_files=listed,
             facts=facts_of(job, base, outcome),

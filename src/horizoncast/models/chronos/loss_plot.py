@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from horizoncast.models.chronos.bolt_training import Look
+from horizoncast.models.chronos.bolt_descent import Look
 
 _BLUE, _ORANGE, _MUTED = "#0072B2", "#D55E00", "#595959"
 _FONT = 12.0

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import ConfigError, DataError
-from horizoncast.models.chronos.bolt_training import Look, strict_torch
+from horizoncast.models.chronos.bolt_descent import Look, strict_torch
 from horizoncast.store.checkpoints import Checkpoint
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import HorizoncastError, ModelError, StoreError
-from horizoncast.models.chronos.bolt_training import Progress
+from horizoncast.models.chronos.bolt_descent import Progress
 from horizoncast.models.chronos.dummy import dummy_series
 from horizoncast.models.chronos.finetuning import fine_tune, losses_on
 from horizoncast.models.chronos.folder import MANIFEST, verify

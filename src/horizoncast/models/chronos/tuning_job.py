@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.models.chronos.beside import Beside
-from horizoncast.models.chronos.bolt_training import Tuned
+from horizoncast.models.chronos.bolt_descent import Tuned
 from horizoncast.models.chronos.folder import ModelManifest
 from horizoncast.models.chronos.loss_plot import loss_plot
 from horizoncast.models.chronos.settings import TrainingSettings
@@ -97,23 +97,37 @@ class FineTuned:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """A finished training: `save` writes its weights into a folder, `adapter` is what it is said to read."""
+    """A finished training.
+
+    Parameters
+    ----------
+    tuned, verdict, windows
+        As in `FineTuned`.
+    save
+        Writes its weights into a folder.
+    device
+        Where it ran.
+    label
+        What the revision of a kept model ends with; the mode by default.
+    facts
+        What record and manifest say besides: ``adapter`` or ``joint``.
+    """
 
     tuned: Tuned
     verdict: Verdict
     save: Callable[[Path], None]
     windows: tuple[int, int, int]
     device: str = "cpu"
-    adapter: Mapping[str, Any] | None = None
+    label: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def facts_of(job: Job, base: ModelManifest, outcome: Outcome) -> dict[str, Any]:
     """What goes into the manifest of a kept model, as plain values."""
-    adapter = {} if outcome.adapter is None else {"adapter": outcome.adapter}
     facts = plain(
         {
             **job.facts,
-            **adapter,
+            **outcome.facts,
             "base": _named(base),
             "training": asdict(job.settings),
             "step": outcome.tuned.chosen,
@@ -146,7 +160,7 @@ def record_of(job: Job, base: ModelManifest, outcome: Outcome) -> dict[str, Any]
     tuned = outcome.tuned
     return {
         "base": _named(base),
-        "adapter": outcome.adapter,
+        **outcome.facts,
         "data": {**job.facts, "trained_until": job.trained_until, "context": job.context},
         "training": asdict(job.settings),
         "windows": dict(zip(("learn", "held_back", "test"), outcome.windows, strict=True)),

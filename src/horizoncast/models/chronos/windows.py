@@ -80,6 +80,11 @@ class Windows:
         mean, spread = self._location()
         return quantiles * spread[:, :, None] + mean[:, :, None]
 
+    def scaled(self, quantiles: Floats) -> npt.NDArray[np.float32]:
+        """(N, H, Q) quantiles in the series' scale, in the units of `centred`."""
+        mean, spread = self._location()
+        return ((quantiles - mean[:, :, None]) / spread[:, :, None]).astype(np.float32)
+
     def _location(self) -> tuple[Floats, Floats]:
         """(N, 1) each."""
         known = np.isfinite(self.contexts)
@@ -146,7 +151,7 @@ def split_windows(
         bounds = ((0, held), (held, test), (test, len(row)))
         for part, (first, stop) in zip(parts, bounds, strict=True):
             ends = _ends(first, stop, context, steps, settings.stride)
-            part.append(_cut(row, mask, ends, k, shape=(context, steps)))
+            part.append(cut_windows(row, mask, ends, k, shape=(context, steps)))
     learn, held_back, test_part = (_joined(chunk) for chunk in parts)
     for name, windows in (("learn from", learn), ("hold back", held_back), ("test on", test_part)):
         if not len(windows):
@@ -180,9 +185,18 @@ def _ends(first: int, stop: int, context: int, steps: int, stride: int) -> Ints:
     return np.arange(newest, lowest - 1, -stride, dtype=np.int64)[::-1]
 
 
-def _cut(
+def cut_windows(
     values: Floats, observed: npt.NDArray[np.bool_], ends: Ints, series: int, *, shape: tuple[int, int]
 ) -> Windows:
+    """Windows of one series that end at the rows given; those that never moved are left out.
+
+    Parameters
+    ----------
+    ends
+        (N,) rows of last context values, each followed by H rows.
+    shape
+        T and H.
+    """
     context, steps = shape
     padded = np.concatenate([np.full(context, np.nan), values])
     known = np.where(observed, values, np.nan)
