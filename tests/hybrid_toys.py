@@ -21,6 +21,7 @@ from horizoncast.models.naive import gaussian_prediction
 from horizoncast.models.registry import MEMBERS, NEEDS
 from horizoncast.policy.states import MemberState
 from horizoncast.series import History, Series
+from horizoncast.service import member_settings
 from horizoncast.service.hybrid_subjects import Subject, training_cutoffs
 
 SERVICE = "forecaster_5d"
@@ -83,6 +84,7 @@ class Second(Branch):
 
 def enter_branches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put them into the registry for the length of a test."""
+    monkeypatch.setattr(member_settings, "config_type", member_settings.config_type.__wrapped__)  # remembers
     for name, kind in (("chronos", "First"), ("autoformer", "Second")):
         monkeypatch.setitem(MEMBERS, name, f"hybrid_toys:{kind}")
         monkeypatch.delitem(NEEDS, name)

@@ -150,7 +150,8 @@ def test_other_horizons_are_pooled_up_to_the_same_date(tmp_path: Path) -> None:
     alone = read_parts(near.folder)
     done = carried_out(near, far)
     pooled = read_parts(near.folder)
-    assert [d.resumed for d in done] == [True, False, False, False]
+    assert [d.resumed for d in done] == [True, False, True, False, False, False]  # near, far by stage
+    assert [d.resumed for d in carried_out(far, near)] == [True] * 6
     assert ruling(pooled, "gate").windows > ruling(alone, "gate").windows
     if pooled.gate is not None:
         assert pooled.gate.trained_until <= near.trained_until

@@ -51,7 +51,7 @@ def ruling_words(ruling: Ruling) -> str:
 def cost_words(record: StageRecord) -> str:
     """Seconds and memory of a stage."""
     cost = record.cost
-    return f"{cost.wall_s:.0f} s, {cost.cpu_s:.0f} CPU s, peak {cost.peak_mb:.0f} MiB in one process"
+    return f"{cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, peak {cost.peak_mb:.0f} MiB in one process"
 
 
 def values_of(subject: Subject, done: list[Done]) -> dict[str, Any]:

@@ -126,7 +126,9 @@ class LearningRows:
         )
 
 
-def learning_rows(series: Series, bank: Bank, config: HybridConfig, newest: int) -> LearningRows | None:
+def learning_rows(
+    series: Series, bank: Bank, config: HybridConfig, newest: int, *, past: Bank | None = None
+) -> LearningRows | None:
     """Rows to learn from of a bank of branches and naives; None where no cutoff has a slice before it.
 
     Parameters
@@ -135,12 +137,15 @@ def learning_rows(series: Series, bank: Bank, config: HybridConfig, newest: int)
         Matured cutoffs.
     newest
         Cutoffs of a decision's slice.
+    past
+        Bank that slices are taken from, where `bank` has other cutoffs than decisions would.
     """
+    slices = bank if past is None else past
     answered = bank.select(BRANCHES).answered.all(axis=0)
     found = [
         (w, layer)
         for w in np.flatnonzero(answered)
-        if (layer := layer_on(bank.slice_at(bank.cutoffs[w], newest), config)) is not None
+        if (layer := layer_on(slices.slice_at(bank.cutoffs[w], newest), config)) is not None
     ]
     if not found:
         return None

@@ -104,13 +104,11 @@ def components(subject: Subject, carried: Carried, meter: Meter, progress: Progr
     model, rulings = "", []
     for mode in _modes(subject):
         refusal = _refusal(subject, model, mode)
-        ruling, kept = (
-            (_unfit(_part(mode), refusal), "") if refusal else _tune(subject, model, mode, progress)
-        )
+        ruling, kept = (unfit(_part(mode), refusal), "") if refusal else _tune(subject, model, mode, progress)
         rulings.append(ruling)
         model = kept or model
     if not rulings:
-        rulings = [_unfit("tuning", "the Chronos branch has no checkpoint of ours to tune")]
+        rulings = [unfit("tuning", "the Chronos branch has no checkpoint of ours to tune")]
     carried = replace(carried, model=model)
     filled = rows_of(subject, carried, meter, progress)
     both = filled.bank.select(BRANCHES).answered.all(axis=0)
@@ -131,13 +129,13 @@ def ensemble(
     """
     setting = subject.config.hybrid.config
     if own is None or not len(own.cutoffs):
-        return _parts(subject, carried, (_unfit("gate", _NO_ROWS), _unfit("adaptation", _NO_ROWS)))
+        return _parts(subject, carried, (unfit("gate", _NO_ROWS), unfit("adaptation", _NO_ROWS)))
     sets = [own, *(kept for rows in pool if len((kept := rows.ended(subject.trained_until)).cutoffs))]
     mine = own.adaptation_rows()
     alike = [mine, *(a for a in (rows.adaptation_rows() for rows in sets[1:]) if a.names == mine.names)]
     adaptation, second = train_adaptation(alike)
     if setting.deployment == Deployment.ENSEMBLE:
-        gate, first = None, _unfit("gate", "deployment ensemble fuses by accuracy alone and reads no gate")
+        gate, first = None, unfit("gate", "deployment ensemble fuses by accuracy alone and reads no gate")
     else:
         gate_sets = [own.gate_rows(carried.omega), *(rows.gate_rows() for rows in sets[1:])]
         gate, first = train_gate(gate_sets, strength=setting.prior)
@@ -148,9 +146,10 @@ def ensemble(
 
 def rows_of(subject: Subject, carried: Carried, meter: Meter, progress: Progress = _silent) -> Filled:
     """Banks of the branches at the training cutoffs that the tuned checkpoint may answer."""
-    named = _named(subject, progress)
     filled = subject.fill(
-        subject.cutoffs[subject.cutoffs >= carried.first], model=carried.model, progress=named
+        subject.cutoffs[subject.cutoffs >= carried.first],
+        model=carried.model,
+        progress=named(subject, progress),
     )
     meter.add(filled.usage)
     return filled
@@ -232,7 +231,8 @@ def too_little(found: list[str]) -> Iterator[None]:
 _NO_ROWS = "no training cutoff has a slice of matured cutoffs of both branches before it"
 
 
-def _unfit(stage: str, reason: str) -> Ruling:
+def unfit(stage: str, reason: str) -> Ruling:
+    """A part that could not be tried."""
     return Ruling(stage=stage, kept=False, reason=reason)
 
 
@@ -298,7 +298,7 @@ def _tune(subject: Subject, model: str, mode: str, progress: Progress) -> tuple[
     with too_little(why):
         done = fine_tune(job, steps_told(f"{subject.service} {part}", progress))
         return ruling_from(part, done.verdict), job.name if done.verdict.kept else ""
-    return _unfit(part, why[0]), ""
+    return unfit(part, why[0]), ""
 
 
 def steps_told(name: str, progress: Progress) -> Callable[[int, int, float], None]:
@@ -306,5 +306,6 @@ def steps_told(name: str, progress: Progress) -> Callable[[int, int, float], Non
     return lambda step, steps, _loss: progress(f"{name} {TRAINING}", step, steps)
 
 
-def _named(subject: Subject, progress: Progress) -> Progress:
+def named(subject: Subject, progress: Progress) -> Progress:
+    """Progress that says whose members answer."""
     return lambda member, done, total: progress(f"{subject.service} {member}", done, total)

@@ -116,26 +116,46 @@ class Subject:
         config = branch_config(self.config, BRANCHES[0])
         return config if isinstance(config, ChronosConfig) else None
 
-    def fill(self, cutoffs: Dates, *, model: str = "", progress: Progress | None = None) -> Filled:
+    def fill(
+        self,
+        cutoffs: Dates,
+        *,
+        model: str = "",
+        cache: str = "",
+        stride: int | None = None,
+        progress: Progress | None = None,
+    ) -> Filled:
         """Rows of branches and naives at some cutoffs, each member in a process of its own, cached.
+
+        Parameters
+        ----------
+        cutoffs
+            Increasing, at least one.
+        model
+            Checkpoint of the Chronos branch; empty takes the member's own.
+        cache
+            Folder below the cache for rows of other cutoffs than the training's: a cache holds one set.
+        stride
+            Sessions between these cutoffs, where it is not the training's.
 
         Raises
         ------
         ModelError
             When a branch answered at none of them.
         """
-        engine = ForecastEngine(self._asking(model, len(cutoffs)), cache=BankCache(self.cache))
+        apart = self.stride if stride is None else stride
+        engine = ForecastEngine(self._asking(model, len(cutoffs)), cache=BankCache(self.cache / cache))
         plan = CutoffPlan(
             cutoffs=cutoffs[:-1],
             live=as_stamp(cutoffs[-1]),
-            stride=self.stride,
+            stride=apart,
             wanted=len(cutoffs),
             horizon=self.horizon,
         )
         runs = engine.ask(self.series, plan, progress=progress)
         rows = {name: run.answers for name, run in runs.items()}
         bank = build_bank(
-            self.series, self.horizon, self.stride, self.config.levels, rows, until=self.trained_until
+            self.series, self.horizon, apart, self.config.levels, rows, until=self.trained_until
         )
         self._require_answers(bank, runs)
         return Filled(bank=bank, usage=_usage_of(runs))

@@ -20,6 +20,7 @@ from horizoncast.errors import ConfigError, StoreError, UnknownNameError
 from horizoncast.models.chronos.places import place_of
 from horizoncast.models.hybrid.artefact import write_parts
 from horizoncast.models.hybrid.judge import Ruling
+from horizoncast.service.hybrid_joint import joint
 from horizoncast.service.hybrid_records import StageRecord, has_record, read_record, write_record
 from horizoncast.service.hybrid_stages import Came, Carried, Meter, components, ensemble, learnt_from, rows_of
 from horizoncast.service.hybrid_subjects import Subject, digest_of
@@ -27,7 +28,7 @@ from horizoncast.store.locks import alone
 from horizoncast.store.plain import date_text
 from horizoncast.validation.backtest import Progress
 
-STAGES = ("components", "ensemble")
+STAGES = ("components", "joint", "ensemble")
 LOCK = ".train.lock"
 
 
@@ -142,12 +143,13 @@ class HybridTraining:
         carried = self._carried(stage, subject)
         if stage == "components":
             return components(subject, carried, meter, progress)
+        if stage == "joint":
+            return joint(subject, carried, meter, progress)
         own = self._learnt(subject, carried, meter, progress)
         pool = [
             rows
-            for other in self.subjects
-            if other is not subject
-            and (rows := self._learnt(other, self._carried(stage, other), meter, progress)) is not None
+            for other in _first(subject, self.subjects)[1:]
+            if (rows := self._learnt(other, self._carried(stage, other), meter, progress)) is not None
         ]
         parts, came = ensemble(subject, carried, pool, own)
         write_parts(subject.folder, replace(parts, stages=(*self._earlier(subject), *came.rulings)))
@@ -217,8 +219,8 @@ def decision_code() -> str:
 
 
 def _first(subject: Subject, pooled: Sequence[Subject]) -> list[Subject]:
-    """A subject before those it is pooled with."""
-    return [subject, *(other for other in pooled if other is not subject)]
+    """A subject before those it is pooled with, which stand in the same order however they were named."""
+    return [subject, *sorted((o for o in pooled if o is not subject), key=lambda other: str(other.folder))]
 
 
 def _model_there(subject: Subject, model: str) -> bool:
