@@ -75,6 +75,10 @@ def carried_out(subject: Subject, *stages: str) -> list[Done]:
         return [training.run(stage, one, lambda *_: None) for stage, one in training.steps()]
 
 
+def day(date: np.datetime64) -> str:
+    return str(date)[:10].replace("-", "")
+
+
 def ruling(done: Done, stage: str) -> Ruling:
     return next(r for r in done.record.rulings if r.stage == stage)
 
@@ -83,7 +87,7 @@ def test_a_checkpoint_that_learns_the_season_is_kept_and_seen_by_later_stages(tm
     subject = subject_with(tmp_path, season())
     components, joint, ensemble = carried_out(subject)
     assert ruling(components, "tuning").kept, ruling(components, "tuning").reason
-    name = "toy-forecaster_5d-hybrid-tuning"
+    name = f"toy-forecaster_5d-hybrid-tuning-{day(subject.cutoffs[0])}"
     assert components.record.model == name
     manifest = read_manifest(tmp_path / "models" / name)
     assert manifest.trained_until == subject.cutoffs[0]
@@ -98,6 +102,29 @@ def test_a_checkpoint_that_learns_the_season_is_kept_and_seen_by_later_stages(tm
     (tmp_path / "models" / name / "manifest.json").rename(tmp_path / "gone")
     (tmp_path / "models" / name).rename(tmp_path / "elsewhere")
     assert HybridTraining([subject]).finished("components", subject) is None
+
+
+def test_a_checkpoint_in_use_is_not_changed_by_the_next_training(tmp_path: Path) -> None:
+    """Trained again from what it kept before, on the same rows with other settings."""
+    subject = subject_with(tmp_path, season())
+    (first,) = carried_out(subject, "components")
+    name = first.record.model
+    before = read_manifest(tmp_path / "models" / name).digest
+    members = tuple(
+        replace(m, config=replace(m.config, model=name)) if isinstance(m.config, ChronosConfig) else m
+        for m in subject.config.members
+    )
+    used = replace(
+        subject,
+        config=replace(subject.config, members=members),
+        tuning=replace(subject.tuning, settings=replace(FAST, significance=0.5, min_gain=0.0, seed=1)),
+    )
+    (second,) = carried_out(used, "components")
+    assert second.anew
+    assert second.record.model in {"", f"{name}-2"}
+    assert read_manifest(tmp_path / "models" / name).digest == before
+    (again,) = carried_out(used, "components")
+    assert again.resumed
 
 
 def test_a_checkpoint_that_finds_nothing_is_dropped(tmp_path: Path) -> None:
@@ -121,7 +148,7 @@ def test_an_adapter_is_tried_where_a_covariate_is_known_ahead(tmp_path: Path) ->
     components, joint = carried_out(subject, "components", "joint")
     assert not ruling(components, "tuning").kept
     assert ruling(components, "adapter").kept, ruling(components, "adapter").reason
-    assert components.record.model == "toy-forecaster_5d-hybrid-adapter"
+    assert components.record.model == f"toy-forecaster_5d-hybrid-adapter-{day(subject.cutoffs[0])}"
     assert "has an adapter" in ruling(joint, "joint").reason
     assert joint.record.model == components.record.model
 
@@ -131,11 +158,12 @@ def test_a_joint_fine_tuning_that_wins_is_kept_with_its_dates(tmp_path: Path) ->
     joint, ensemble = carried_out(subject, "joint", "ensemble")
     assert ruling(joint, "joint").kept, ruling(joint, "joint").reason
     until = subject.cutoffs[36]  # three fifths of sixty
-    manifest = read_manifest(tmp_path / "models" / "toy-forecaster_5d-hybrid-joint")
+    name = f"toy-forecaster_5d-hybrid-joint-{day(until)}"
+    manifest = read_manifest(tmp_path / "models" / name)
     assert manifest.trained_until == joint.record.first == until < subject.trained_until
     parts = read_parts(subject.folder)
     assert parts.omega == joint.record.omega != (0.0, 0.0)
-    assert parts.model == "toy-forecaster_5d-hybrid-joint"
+    assert parts.model == name
     assert 0 < ensemble.record.windows <= 24  # the cutoffs after it alone
     member = make_member("chronos", {"model": parts.model, "models": str(tmp_path / "models")})
     (answer,) = member.forecast(subject.series, [subject.trained_until], HORIZON, LEVELS)

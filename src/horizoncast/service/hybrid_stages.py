@@ -23,7 +23,7 @@ from horizoncast.models.base import code_digest
 from horizoncast.models.chronos.adapter import told_of
 from horizoncast.models.chronos.beside import beside
 from horizoncast.models.chronos.folder import BOLT, read_manifest
-from horizoncast.models.chronos.places import find_model
+from horizoncast.models.chronos.places import find_model, place_of
 from horizoncast.models.chronos.settings import TrainingSettings
 from horizoncast.models.chronos.tuning_job import Job
 from horizoncast.models.chronos.verdict import Verdict
@@ -176,9 +176,12 @@ def job_of(subject: Subject, model: str, until: np.datetime64, settings: Trainin
     assert config is not None
     assert tuning is not None
     history = series.until(until)
-    name = model_name(subject, part)
+    base = find_model(model or config.model, tuning.models)
+    name = model_name(subject, part, until)
+    while place_of(tuning.models, name) == base:
+        name += "-2"  # a checkpoint in use never changes under its name
     return Job(
-        base=find_model(model or config.model, tuning.models),
+        base=base,
         name=name,
         values=(np.asarray(history.z),),
         observed=(series.observed_mask[: history.stop],),
@@ -201,9 +204,10 @@ def job_of(subject: Subject, model: str, until: np.datetime64, settings: Trainin
     )
 
 
-def model_name(subject: Subject, part: str) -> str:
-    """Name of a checkpoint that a stage keeps."""
-    return f"{safe_name(subject.series.name)}-{safe_name(subject.service)}-hybrid-{part}"
+def model_name(subject: Subject, part: str, until: np.datetime64) -> str:
+    """Name of a checkpoint that a stage keeps: another one for every date up to which it learned."""
+    day = str(until)[:10].replace("-", "")
+    return f"{safe_name(subject.series.name)}-{safe_name(subject.service)}-hybrid-{part}-{day}"
 
 
 def ruling_from(stage: str, verdict: Verdict) -> Ruling:
