@@ -67,7 +67,7 @@ def fusion_of(
         adapted=_adapted(parts, series, bank, live),
         regime=vars(contexts[-1]).copy(),
         epistemic=np.stack([_epistemic(answers.get(name), steps) for name in BRANCHES]),
-        trained={} if parts is None else _trained(parts),
+        trained={} if parts is None or parts.neutral else _trained(parts),
     )
     return Fusion(state=setting.state, config=setting.config, inputs=inputs), problems
 
@@ -203,4 +203,4 @@ def _trained(parts: HybridParts) -> dict[str, str]:
     for name in ("gate", "adaptation"):
         part = getattr(parts, name)
         found |= {} if part is None else {name: part.digest}
-    return found
+    return found | ({"joint": parts.model} if any(parts.omega) else {})
