@@ -39,6 +39,8 @@ from horizoncast.store.names import safe_name
 from horizoncast.validation.backtest import Progress
 
 ADAPTER = "adapter"
+OTHER_MODES = ("full", "lora")
+"""Of a checkpoint that is no Bolt."""
 
 
 def _silent(_member: str, _done: int, _total: int) -> None:
@@ -123,7 +125,8 @@ def ensemble(
     Parameters
     ----------
     pool
-        Rows of the other subjects named; those that end later than this one's `trained_until` are left out.
+        Rows of the other subjects named, learned from besides and not judged on; those that end later than
+        this one's `trained_until` are left out.
     own
         Rows of this subject; None where its banks hold too few.
     """
@@ -133,12 +136,12 @@ def ensemble(
     sets = [own, *(kept for rows in pool if len((kept := rows.ended(subject.trained_until)).cutoffs))]
     mine = own.adaptation_rows()
     alike = [mine, *(a for a in (rows.adaptation_rows() for rows in sets[1:]) if a.names == mine.names)]
-    adaptation, second = train_adaptation(alike)
+    adaptation, second = train_adaptation(alike, own=0)
     if setting.deployment == Deployment.ENSEMBLE:
         gate, first = None, unfit("gate", "deployment ensemble fuses by accuracy alone and reads no gate")
     else:
         gate_sets = [own.gate_rows(carried.omega), *(rows.gate_rows() for rows in sets[1:])]
-        gate, first = train_gate(gate_sets, strength=setting.prior)
+        gate, first = train_gate(gate_sets, strength=setting.prior, own=0)
     return _parts(
         subject, carried, (first, second), gate=gate, adaptation=adaptation, windows=len(own.cutoffs)
     )
@@ -283,8 +286,9 @@ def _refusal(subject: Subject, model: str, mode: str) -> str:
     assert config is not None
     assert subject.tuning is not None
     manifest = read_manifest(find_model(model or config.model, subject.tuning.models))
-    if mode == ADAPTER and manifest.kind != BOLT:
-        return f"{manifest.name} reads covariates itself"
+    if manifest.kind != BOLT and mode not in OTHER_MODES:
+        reads = "reads covariates itself" if mode == ADAPTER else f"has no mode {mode}"
+        return f"{manifest.name} is no Bolt and {reads}; set [training] mode to {' or '.join(OTHER_MODES)}"
     if mode != ADAPTER and told_of(manifest) is not None:
         return f"{manifest.name} has an adapter, which would no longer fit other weights"
     return ""

@@ -23,6 +23,7 @@ from horizoncast.engine import EngineConfig, ForecastEngine, HybridSetting, Memb
 from horizoncast.engine.hybrid_rows import fewest_cutoffs
 from horizoncast.ensemble.records import BRANCHES
 from horizoncast.errors import HistoryTooShortError, ModelError
+from horizoncast.forecast import Failure
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import MemberConfig
 from horizoncast.models.chronos.config import ChronosConfig
@@ -176,7 +177,7 @@ class Subject:
         for name in BRANCHES:
             if not bank.answered[bank.member_index(name)].any():
                 reasons = [p.reason for p in runs[name].problems] or [
-                    a.reason for a in runs[name].answers if hasattr(a, "reason")
+                    a.reason for a in runs[name].answers if isinstance(a, Failure)
                 ]
                 raise ModelError(
                     f"{self.label}: the branch {name} answered at no training cutoff",
