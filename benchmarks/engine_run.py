@@ -16,6 +16,7 @@ from typing import Any
 
 from beds import ROOT, target_series
 from horizoncast.engine import EngineResult, ForecastEngine
+from horizoncast.ensemble.records import HYBRID
 from horizoncast.series import Series
 from horizoncast.service.settings import load_settings
 
@@ -39,6 +40,8 @@ def rows_of(service: str, result: EngineResult) -> list[dict[str, Any]]:
     """
     rows = []
     for member in result.members:
+        if member.name == HYBRID:
+            continue  # made of others' rows in this process
         if member.usage is None or member.answered != member.asked:
             raise RuntimeError(f"{service}: {member.name} answered {member.answered} of {member.asked}")
         rows.append(

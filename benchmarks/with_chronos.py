@@ -4,7 +4,9 @@
 
 Reads the members' forecasts that ``accuracy.py`` wrote (benchmarks/work/forecasts), adds the checkpoint's at
 the same cutoffs, and replays every decision twice, with it and without, on the cutoffs both can decide.
-Ratios to the reference of ``accuracy.py``, geometric mean over series; RMSE is the path RMSE.
+Ratios to the reference of ``accuracy.py``, geometric mean over series; RMSE is the path RMSE. The member
+is as shipped, but answers all past cutoffs also where the checkpoint unrolls. Rows of beds that are not run
+are kept.
 """
 
 from __future__ import annotations
@@ -115,7 +117,19 @@ def main() -> None:
                 entry[f"{name}_{figure}"] = round(mean, 4)
         table.append(entry)
     print(pd.DataFrame(table).to_string(index=False))
+    table = sorted([*kept_rows(options.out, options.model, table), *table], key=_place)
     options.out.write_text(json.dumps({"model": options.model, "rows": table}, indent=1) + "\n")
+
+
+def kept_rows(path: Path, model: str, table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of an earlier run with this model, of beds and horizons that were not run now."""
+    known = json.loads(path.read_text()) if path.exists() else {"model": model, "rows": []}
+    run = {_place(row) for row in table}
+    return [row for row in known["rows"] if known["model"] == model and _place(row) not in run]
+
+
+def _place(row: dict[str, Any]) -> tuple[str, int]:
+    return str(row["bed"]), int(row["steps"])
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def test_too_little_memory_for_the_process(bolt: Path) -> None:
 
 def test_a_checkpoint_that_unrolls_is_asked_for_fewer_and_still_weighed(tmp_path: Path) -> None:
     save_network(repeater(steps=4), tmp_path)
-    chronos = MemberSetting(name="chronos", config=ChronosConfig(model=str(tmp_path), unrolled_cutoffs=12))
+    config = ChronosConfig(model=str(tmp_path), unrolled_cutoffs=12, season="off")
+    chronos = MemberSetting(name="chronos", config=config)
     engine = EngineConfig(members=(*OTHERS, chronos), isolated=False, replays=2)
     result = ForecastEngine(engine).forecast(weekly_season(400), 7)
     found = mine(result)
@@ -92,7 +93,7 @@ def test_a_checkpoint_that_unrolls_is_asked_for_fewer_and_still_weighed(tmp_path
 def test_cutoffs_it_may_have_seen_are_not_counted_as_failures(tmp_path: Path) -> None:
     series = weekly_season(400)
     save_network(repeater(), tmp_path, trained_until=str(series.dates[360])[:10])
-    chronos = MemberSetting(name="chronos", config=ChronosConfig(model=str(tmp_path)))
+    chronos = MemberSetting(name="chronos", config=ChronosConfig(model=str(tmp_path), season="off"))
     engine = EngineConfig(members=(*OTHERS, chronos), isolated=False, replays=2)
     result = ForecastEngine(engine).forecast(series, 7)
     found = mine(result)

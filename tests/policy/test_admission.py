@@ -38,6 +38,15 @@ def test_a_4_gb_server_never_runs_two_dear_members_at_once():
     assert next_start(order[1:], {"chronos"}, claims, plan.budget_mb) == "var"
 
 
+def test_members_that_keep_apart_wait_for_each_other_however_much_memory_there_is():
+    claims = {"chronos": 1.0, "autoformer": 1.0, "var": 1.0}
+    apart = ("chronos", "autoformer")
+    assert next_start(["autoformer", "var"], {"chronos"}, claims, 1e6, apart=apart) == "var"
+    assert next_start(["autoformer"], {"chronos", "var"}, claims, 1e6, apart=apart) is None
+    assert next_start(["autoformer"], {"var"}, claims, 1e6, apart=apart) == "autoformer"
+    assert next_start(["autoformer"], {"chronos"}, claims, 1e6) == "autoformer"
+
+
 def test_a_member_that_was_measured_above_what_is_free_is_refused_in_words():
     plan = MemoryPlan(free_mb=1000 + RESERVE_MB, peaks={"dear": 1001.0, "cheap": 1000.0, "naive": 5000.0},
                       needed=("naive",))  # fmt: skip

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fusions import a_fusion, parts_of, unmade, with_fusion
 from horizoncast.ensemble.parts import HierarchicalUncertainty
-from horizoncast.report.hybrid_plot import drawable, hybrid_chart, hybrid_files, stacked_spreads
+from horizoncast.report.hybrid_plot import drawable, finding_of, hybrid_chart, hybrid_files, stacked_spreads
 from horizoncast.series import Scale
 
 ABOUT = {"series": "usd_mxn", "unit": "MXN per USD", "scale": Scale.LOG}
@@ -73,6 +73,16 @@ def test_the_chart_follows_what_it_shows():
         )
     ]
     assert len(set(charts)) == 3
+
+
+def test_doubt_that_no_branch_knows_of_is_not_told_as_none():
+    unknown = replace(parts_of(7), epistemic=np.zeros(7))
+    assert finding_of(7, None, 0.256, "en").endswith("doubt about parameters is not known")
+    told = finding_of(7, 0.0, 0.256, "en")
+    assert told.startswith("At step 7, 0 % of the variance is doubt about parameters, 26 % lies")
+    fusion = a_fusion(7, uncertainty=unknown)
+    small = a_fusion(7, uncertainty=replace(unknown, epistemic=np.full(7, 1e-12)))
+    assert hybrid_chart(fusion, **ABOUT) != hybrid_chart(small, **ABOUT)
 
 
 def test_hostile_names_are_drawn_as_text():

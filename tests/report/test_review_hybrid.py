@@ -154,3 +154,8 @@ def test_a_hybrid_without_any_doubt_has_no_share_of_it():
     fact = hybrid_fact(plain(hybrid_record(flat)))
     assert fact.doubt is None and fact.weight == pytest.approx(0.5917, abs=1e-3)
     assert hybrid_fact(None) is None
+
+
+def test_doubt_that_no_branch_knows_of_is_unknown():
+    unknown = replace(a_fusion(7).uncertainty, epistemic=np.zeros(7))
+    assert hybrid_fact(plain(hybrid_record(a_fusion(7, uncertainty=unknown)))).doubt is None

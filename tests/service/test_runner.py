@@ -76,7 +76,7 @@ def test_notes_and_data_findings_become_events(tmp_path: Path) -> None:
     write_target(tmp_path)
     outcome = run_service(settings_for(tmp_path, members__hybrid__state="shadow"))
     codes = {event.code for event in outcome.record.events}
-    assert "NotPartOfRelease" in codes
+    assert "HybridLimited" in codes
     assert {f.code for f in outcome.report.warnings} <= codes
     assert any("hybrid" in text for text in notes(outcome))
 

@@ -69,10 +69,22 @@ def start_order(claims: Mapping[str, float]) -> list[str]:
 
 
 def next_start(
-    waiting: Sequence[str], running: Collection[str], claims: Mapping[str, float], budget_mb: float
+    waiting: Sequence[str],
+    running: Collection[str],
+    claims: Mapping[str, float],
+    budget_mb: float,
+    *,
+    apart: Collection[str] = (),
 ) -> str | None:
     """The first waiting member that fits beside those running; with none running, simply the first.
 
+    Parameters
+    ----------
+    apart
+        Members of which never two run at once, however much memory there is.
+
+    Examples
+    --------
     >>> claims = {"big": 900.0, "mid": 700.0, "small": 100.0}
     >>> next_start(["mid", "small"], ["big"], claims, 1200.0)
     'small'
@@ -80,4 +92,5 @@ def next_start(
     if not running:
         return waiting[0] if waiting else None
     left = budget_mb - sum(claims[name] for name in running)
-    return next((name for name in waiting if claims[name] <= left), None)
+    taken = any(name in apart for name in running)
+    return next((n for n in waiting if claims[n] <= left and not (taken and n in apart)), None)

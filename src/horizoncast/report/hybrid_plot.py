@@ -14,6 +14,7 @@ import numpy.typing as npt
 from horizoncast.engine import EngineResult
 from horizoncast.ensemble.records import BRANCHES, FusionRecord
 from horizoncast.report import style
+from horizoncast.report.review.rounding import percent
 from horizoncast.report.style import DPI, Canvas, draw, dress, heading, number_ticks, printable
 from horizoncast.report.texts import ENGLISH, text
 from horizoncast.series import Scale
@@ -85,7 +86,7 @@ def hybrid_chart(
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, 2) if beside else figure.subplots(2, 1)
         factor = 100.0 if scale is Scale.LOG else 1.0
-        parts = {name: factor * row for name, row in stacked_spreads(fusion).items()}
+        parts = {name: factor * row for name, row in stacked_spreads(fusion).items() if row.any()}
         labels = {name: say(name) for name in parts}
         _stack(panels[0], canvas, parts, PART_COLOURS, labels)
         number_ticks(panels[0], canvas)
@@ -114,12 +115,20 @@ def stacked_spreads(fusion: FusionRecord) -> dict[str, Floats]:
 
 def _words(fusion: FusionRecord, series: str, language: str) -> tuple[str, str]:
     """The finding, and the line below it."""
-    epistemic, _, between = 100.0 * np.nan_to_num(fusion.uncertainty.shares[:, -1])
-    shares = {"epistemic": f"{epistemic:.0f}", "between": f"{between:.0f}"}
-    title = text("chart.hybrid.title", language, step=fusion.steps, **shares)
+    epistemic, _, between = np.nan_to_num(fusion.uncertainty.shares)
+    known = bool(epistemic.any())
+    title = finding_of(fusion.steps, epistemic[-1] if known else None, between[-1], language)
     mean = f"{100.0 * fusion.weights[0].mean():.0f}"
     below = text("chart.hybrid.below", language, series=series, branch=BRANCHES[0], share=mean)
     return title, below
+
+
+def finding_of(step: int, epistemic: float | None, between: float, language: str) -> str:
+    """What the doubt comes to, from shares of the variance; None where that about parameters is not known."""
+    words = {"step": step, "between": percent(between)}
+    if epistemic is None:
+        return text("chart.hybrid.title_unknown", language, **words)
+    return text("chart.hybrid.title", language, epistemic=percent(epistemic), **words)
 
 
 def _stack(

@@ -1,22 +1,23 @@
-"""What ``context_length = "auto"`` chose in a run, told in its record."""
+"""What the member `chronos` chose in a run, its context or a season, told in the run's record."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from horizoncast.calendar import as_stamp
 from horizoncast.engine import EngineResult
 from horizoncast.errors import StoreError
 from horizoncast.forecast import Forecast
-from horizoncast.models.chronos.chosen import Chosen, read_chosen
+from horizoncast.models.chronos.chosen import CONTEXT, SEASON, Chosen, read_chosen
 from horizoncast.store.records import EventRecord
 
 MEMBER = "chronos"
 
 
-def context_events(folder: Path, result: EngineResult, service: str) -> tuple[EventRecord, ...]:
-    """The event ``chronos_context`` where the member chose its context itself; none where it did not.
+def choice_events(folder: Path, result: EngineResult, service: str) -> tuple[EventRecord, ...]:
+    """The events ``chronos_context`` and ``chronos_season``, each where the member had that choice.
 
     Parameters
     ----------
@@ -27,23 +28,47 @@ def context_events(folder: Path, result: EngineResult, service: str) -> tuple[Ev
     if not isinstance(live, Forecast):
         return ()
     steps, digest = result.horizon.steps, live.identity.digest
-    try:
-        chosen = read_chosen(folder, result.series, steps, digest, service=service)
-    except StoreError as error:
-        return (EventRecord(code="context_refused", message=str(error), severity="warning"),)
-    if chosen is None:
-        return ()
-    text = _told(result, chosen)
-    return (EventRecord(code="chronos_context", message=text, severity="info"),)
+    events = []
+    for kind, tell in ((CONTEXT, _context), (SEASON, _season)):
+        try:
+            chosen = read_chosen(folder, kind, result.series, steps, digest, service=service)
+        except StoreError as error:
+            events.append(EventRecord(code=f"{kind}_refused", message=str(error), severity="warning"))
+            continue
+        if chosen is not None:
+            events.append(EventRecord(code=f"chronos_{kind}", message=tell(result, chosen), severity="info"))
+    return tuple(events)
 
 
-def _told(result: EngineResult, chosen: Chosen) -> str:
+def _context(result: EngineResult, chosen: Chosen) -> str:
     last = as_stamp(result.series.last)
-    past = Counter(context for cutoff, context in chosen.contexts.items() if cutoff != last)
-    counts = ", ".join(f"{context} at {count}" for context, count in sorted(past.items()))
-    read = chosen.contexts.get(last, "an unknown number of")
+    (read,) = chosen.choices.get(last, ("an unknown number of",))
     return (
         f"context_length auto: {chosen.source} read {read} sessions at "
-        f"{result.series.calendar.text(last)}, {chosen.default} unless another does better"
-        + (f"; of the past cutoffs computed in these runs {counts}" if counts else "")
+        f"{result.series.calendar.text(last)}, {chosen.default[0]} unless another does better"
+        + _past(result, chosen, lambda choice: str(choice[0]))
     )
+
+
+def _season(result: EngineResult, chosen: Chosen) -> str:
+    last = as_stamp(result.series.last)
+    choice = chosen.choices.get(last)
+    read = "an unknown reading" if choice is None else _reading(*choice)
+    return f"season: {chosen.source} read {read} at {result.series.calendar.text(last)}" + _past(
+        result, chosen, lambda pair: f"season {pair[0]}" if pair[0] else "as it is"
+    )
+
+
+def _reading(period: int, seasons: int) -> str:
+    if not period:
+        return "the series as it is"
+    what = "the last season" if seasons == 1 else f"the mean of the last {seasons} seasons"
+    return f"the difference from {what} of {period} sessions"
+
+
+def _past(result: EngineResult, chosen: Chosen, name: Callable[[tuple[int, ...]], str]) -> str:
+    """How often each was chosen at past cutoffs."""
+    last = as_stamp(result.series.last)
+    past = Counter(choice for cutoff, choice in chosen.choices.items() if cutoff != last)
+    counts = ", ".join(f"{name(choice)} at {count}" for choice, count in sorted(past.items()))
+    return f"; of the past cutoffs computed in these runs {counts}" if counts else ""

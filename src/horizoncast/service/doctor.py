@@ -151,7 +151,8 @@ def configuration(
         return fail(f"settings of {service}", str(error), "correct the setting named"), None
     on = ", ".join(f"{n} {m.state}" for n, m in settings.members.items() if m.state is not MemberState.OFF)
     if settings.notes():
-        return warn(f"settings of {service}", "; ".join(settings.notes()), "switch it off"), settings
+        action = "switch its parts on, or it off"
+        return warn(f"settings of {service}", "; ".join(settings.notes()), action), settings
     return ok(f"settings of {service}", f"{settings.horizon}: {on}"), settings
 
 

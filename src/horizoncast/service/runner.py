@@ -25,7 +25,7 @@ from horizoncast.report.publish import publish
 from horizoncast.report.record import run_record
 from horizoncast.service.admitting import measured_peaks
 from horizoncast.service.changing import since_before
-from horizoncast.service.chosen_context import context_events
+from horizoncast.service.chosen_context import choice_events
 from horizoncast.service.inputs import Clock, mark, read_input
 from horizoncast.service.ledgers import open_ledger
 from horizoncast.service.notify import (
@@ -219,7 +219,7 @@ def _run(settings: Settings, target: Target, asked: _Asked) -> RunOutcome:
     )
     seen = judge_embedding(settings.traces_folder, loaded.series, alarms=asked.as_of is None)
     events += [*untold, *given.events(), *_events(settings, loaded.report), *learnt, *mending_events(mended)]
-    events += [*seen.events, *context_events(settings.traces_folder, result, settings.service)]
+    events += [*seen.events, *choice_events(settings.traces_folder, result, settings.service)]
     record = replace(
         record,
         events=(*record.events, *events),
@@ -300,7 +300,7 @@ def _afterwards(settings: Settings, ledger: Ledger) -> tuple[str, ...]:
 
 def _events(settings: Settings, report: DataReport) -> list[EventRecord]:
     """Settings that could not be honoured, findings that did not block, corrections that were applied."""
-    events = [EventRecord(code="NotPartOfRelease", message=n, severity="warning") for n in settings.notes()]
+    events = [EventRecord(code="HybridLimited", message=n, severity="warning") for n in settings.notes()]
     events += [EventRecord(code=f.code, message=f.message, severity="warning") for f in report.warnings]
     return events + [
         EventRecord(code="override_applied", message=override.text, severity="info")

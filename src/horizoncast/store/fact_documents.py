@@ -31,7 +31,7 @@ def hybrid_fact(row: Mapping[str, Any] | None) -> HybridFact | None:
     if row is None:
         return None
     weights, parts, totals = (row[name] for name in ("weight_chronos", "epistemic", "total"))
-    known = totals is not None and min(totals) > 0
+    known = totals is not None and min(totals) > 0 and any(parts)  # 0 throughout: no branch knows
     shares = [part / total for part, total in zip(parts, totals, strict=True)] if known else []
     return HybridFact(reason=row["reason"], weight=_mean(weights or ()), doubt=_mean(shares))
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from horizoncast.models.child import Task
+from horizoncast.models.registry import NEEDS
 from horizoncast.policy.admission import MemoryPlan, next_start, start_order
 
 
@@ -33,7 +34,9 @@ class Turns:
         """The next member to run, as soon as there is room for one; None when none is left."""
         with self._changed:
             while self._waiting:
-                name = next_start(self._waiting, self._running, self._claims, self._budget)
+                name = next_start(
+                    self._waiting, self._running, self._claims, self._budget, apart=NEEDS
+                )  # torch and its threads, once at a time
                 if name is not None:
                     self._waiting.remove(name)
                     self._running.add(name)

@@ -9,8 +9,9 @@ from chronos_checkpoints import make_chronos2
 from horizoncast.forecast import Flag, Forecast
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.chronos import member
-from horizoncast.models.chronos.member import window_of
+from horizoncast.models.chronos.asking import Reading, window_of
 from horizoncast.models.chronos.pipeline import release_pipeline
+from horizoncast.models.chronos.seasons import Anchor
 from horizoncast.models.registry import make_member
 from horizoncast.series import Covariate
 from support import market
@@ -123,9 +124,49 @@ def test_nothing_after_the_cutoff_is_seen(two, lag, factor, steps):
 
 def test_publication_lags_shift_what_is_shown():
     series = market(100, lag=3)
-    window = window_of(series.until(series.last), 50, 5, "chronos2")
+    window = window_of(series.until(series.last), Reading(context=50), 5, "chronos2")
     assert np.array_equal(window.past["x0"], series.covariates[0].values[-53:-3])
     assert window.future == {}
+
+
+def test_with_an_anchor_covariates_are_differences_too():
+    """At lags 5 and 10 for the first season ahead, 10 and 15 for the second; the flag is known ahead."""
+    series = with_holiday(market(100, lag=0))
+    x, flag = series.covariates[0].values, series.covariates[2].values
+    reading = Reading(context=50, anchor=Anchor(period=5, seasons=2))
+    one = window_of(series.until(series.last), reading, 5, "chronos2")
+    assert np.allclose(one.past["x0"], x[-50:] - (x[-55:-5] + x[-60:-10]) / 2)
+    assert np.allclose(one.future["holiday"], flag[100:105] - (flag[95:100] + flag[90:95]) / 2)
+    two = window_of(series.until(series.last), reading, 8, "chronos2", block=2)
+    assert np.allclose(two.past["x0"], x[-50:] - (x[-60:-10] + x[-65:-15]) / 2)
+    assert np.allclose(two.future["holiday"], flag[100:108] - (flag[90:98] + flag[85:93]) / 2)
+
+
+def test_a_season_is_read_with_covariates(two):
+    """Two seasons ahead, each in a pass of its own, alone and in company."""
+    series = with_holiday(market(200))
+    cutoffs, horizon = [series.dates[row] for row in (190, 150, 120)], Horizon(steps=8)
+    together = answers(two, series, cutoffs, horizon, season="on")
+    plain = answers(two, series, cutoffs, horizon, season="off")
+    for one, off, cutoff in zip(together, plain, cutoffs, strict=True):
+        assert one.same_numbers(answers(two, series, [cutoff], horizon, season="on")[0])
+        assert not np.array_equal(one.quantiles, off.quantiles)
+        assert np.isfinite(one.quantiles).all()
+
+
+def test_a_covariate_that_differencing_leaves_empty_is_flagged(two):
+    """It began three sessions ago: there are values, and none a season before them."""
+    series = market(200, lag=0)
+
+    def young(values):
+        values[:-3] = np.nan
+        return values
+
+    changed = other(series, "x1", young)
+    (off,) = answers(two, changed, [series.last], season="off")
+    (on,) = answers(two, changed, [series.last], Horizon(steps=8), season="on")
+    assert Flag.NO_COVARIATES not in off.flags
+    assert Flag.NO_COVARIATES in on.flags
 
 
 def test_missing_covariates_are_flagged(two):

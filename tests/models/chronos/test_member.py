@@ -14,7 +14,7 @@ from horizoncast.forecast import Failure, Flag, Forecast
 from horizoncast.horizon import DECILES, LEVELS, Horizon
 from horizoncast.models.child import Task, run_in_child
 from horizoncast.models.chronos import contexts, inference, member, pipeline
-from horizoncast.models.chronos.chosen import read_chosen
+from horizoncast.models.chronos.chosen import CONTEXT, read_chosen
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.inference import Window, answer_bolt
 from horizoncast.models.chronos.pipeline import check_memory, get_pipeline, needed_mb, release_pipeline
@@ -88,9 +88,12 @@ def test_where_places_matter_cutoffs_go_one_by_one(bolt, kept, monkeypatch):
     monkeypatch.setattr(inference, "_forward", by_place)
     series = market(300)
     cutoffs = [series.dates[row] for row in range(290, 230, -6)]
-    together = answers(bolt, series, cutoffs)
+    together = answers(bolt, series, cutoffs, season="off")
     assert sizes == [8, *[1] * len(cutoffs)]
-    assert all(a.same_numbers(answers(bolt, series, [c])[0]) for a, c in zip(together, cutoffs, strict=True))
+    assert all(
+        a.same_numbers(answers(bolt, series, [c], season="off")[0])
+        for a, c in zip(together, cutoffs, strict=True)
+    )
 
 
 def test_numbers_are_those_of_the_stock_pipeline(bolt):
@@ -99,7 +102,7 @@ def test_numbers_are_those_of_the_stock_pipeline(bolt):
 
     series = market(300)
     z = series.until(series.last).tail(96).z
-    (found,) = answers(bolt, series, [series.last], context_length=96)
+    (found,) = answers(bolt, series, [series.last], context_length=96, season="off")
     stock = BaseChronosPipeline.from_pretrained(bolt)
     expected, _ = stock.predict_quantiles(torch.tensor(z), prediction_length=5, quantile_levels=list(DECILES))
     mine = np.log(found.quantiles[:, [LEVELS.index(level) for level in DECILES]])
@@ -184,12 +187,13 @@ def test_rows_before_the_context_do_not_matter(bolt, length):
     values = series.values.copy()
     values[: 300 - length] *= 1.5
     (one,), (two,) = (
-        answers(bolt, s, [series.last], context_length=length)
+        answers(bolt, s, [series.last], context_length=length, season="off")
         for s in (series, replace(series, values=values))
     )
     assert one.same_numbers(two)
     values[300 - length] *= 1.01
-    (three,) = answers(bolt, replace(series, values=values), [series.last], context_length=length)
+    moved = replace(series, values=values)
+    (three,) = answers(bolt, moved, [series.last], context_length=length, season="off")
     assert not one.same_numbers(three)
 
 
@@ -213,13 +217,13 @@ def test_what_auto_chose_is_left_for_the_record(week, tmp_path):
     horizon, cutoffs = Horizon(steps=7), [series.last, series.dates[250], series.dates[200]]
     for asked in (cutoffs[:2], cutoffs[2:]):
         list(member.forecast(series, asked, horizon, LEVELS))
-    left = read_chosen(tmp_path, series, 7, member.digest())
-    assert set(left.contexts) == set(cutoffs)
-    assert set(left.contexts.values()) <= set(contexts.candidates(512, 64))
-    assert (left.default, left.source) == (64, "tests/bolt-tiny")
-    assert read_chosen(tmp_path, series.truncated(series.dates[-2]), 7, member.digest()) is None
-    assert read_chosen(tmp_path, series, 7, "another") is None
-    assert read_chosen(tmp_path, series, 8, member.digest()) is None
+    left = read_chosen(tmp_path, CONTEXT, series, 7, member.digest())
+    assert set(left.choices) == set(cutoffs)
+    assert {context for (context,) in left.choices.values()} <= set(contexts.candidates(512, 64))
+    assert (left.default, left.source) == ((64,), "tests/bolt-tiny")
+    assert read_chosen(tmp_path, CONTEXT, series.truncated(series.dates[-2]), 7, member.digest()) is None
+    assert read_chosen(tmp_path, CONTEXT, series, 7, "another") is None
+    assert read_chosen(tmp_path, CONTEXT, series, 8, member.digest()) is None
     plain = make_member("chronos", {"model": str(week), "traces": str(tmp_path / "plain")})
     list(plain.forecast(series, cutoffs, horizon, LEVELS))
     assert not list(tmp_path.glob("plain/context-*"))

@@ -14,7 +14,7 @@ from horizoncast.data.ecb import ecb_pair  # noqa: E402
 from horizoncast.errors import ConfigError, StoreError  # noqa: E402
 from horizoncast.models.chronos.folder import verify  # noqa: E402
 from horizoncast.models.chronos.places import SHIPPED, SHIPPED_NAME  # noqa: E402
-from horizoncast.models.chronos.pretrain.export import save_model  # noqa: E402
+from horizoncast.models.chronos.pretrain.export import put_scores, save_model  # noqa: E402
 from horizoncast.models.chronos.pretrain.network import LEVELS, STEPS, build, forward  # noqa: E402
 from horizoncast.models.chronos.pretrain.objective import losses, walk_quantiles  # noqa: E402
 from horizoncast.models.chronos.pretrain.synthetic import Synthesiser  # noqa: E402
@@ -240,6 +240,25 @@ def test_the_export_loads_with_the_stock_pipeline(start, tmp_path: Path) -> None
     assert ((found - exact).abs() / width).max() < 0.01
 
 
+def test_scores_are_put_in_and_the_weights_stay(start, tmp_path: Path) -> None:
+    """Card and manifest tell the checkpoint's figures and the member's; the digest stays."""
+    made = save_model(start, tmp_path, recipe=SMALL, revision="3", steps=7)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    assert "Not measured yet." in (tmp_path / "README.md").read_text(encoding="utf-8")
+    row = {"bed": "hours", "steps": 168, "wql": 1.3, "worst": 1.4, "coverage80": 81.0, "coverage95": 96.0}
+    scores = {"rows": [row], "member": [{**row, "wql": 0.9, "coverage80": 79.0}]}
+    again = put_scores(tmp_path, scores)
+    assert verify(tmp_path) == again
+    assert (again.digest, again.files, again.revision) == (made.digest, made.files, "3")
+    assert again.facts == {**made.facts, "scores": scores}
+    assert (tmp_path / "model.safetensors").read_bytes() == weights
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| hours | 168 | 1.300 | 1.400 | 81.0; 96.0 | 0.900 | 79.0; 96.0 |" in card
+    assert "Revision 3." in card
+    put_scores(tmp_path, {"rows": [row]})
+    assert "| hours | 168 | 1.300 | 1.400 | 81.0; 96.0 |\n" in (tmp_path / "README.md").read_text("utf-8")
+
+
 def test_the_command_trains_goes_on_and_writes_a_folder_that_verifies(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
@@ -269,8 +288,11 @@ def test_the_checkpoint_that_ships_is_whole_and_was_trained_by_this_recipe() -> 
     assert manifest.facts["recipe"] == plain_recipe(Recipe())
     assert manifest.facts["steps"] == Recipe().steps
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
-    for row in manifest.facts["scores"]["rows"]:
+    scores = manifest.facts["scores"]
+    for row in scores["rows"]:
         assert f"| {row['bed']} | {row['steps']} | {row['wql']:.3f} |" in card
+        (member,) = (m for m in scores["member"] if (m["bed"], m["steps"]) == (row["bed"], row["steps"]))
+        assert f"| {member['wql']:.3f} | {member['coverage80']:.1f}; {member['coverage95']:.1f} |" in card
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 20e6
 
 

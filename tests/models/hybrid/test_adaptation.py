@@ -210,6 +210,35 @@ def test_horizons_are_pooled_and_missing_cells_left_out() -> None:
     np.testing.assert_array_equal(np.isnan(out), np.isnan(quantiles))
 
 
+def test_a_series_in_millions_does_not_drown_another() -> None:
+    rows = adaptation_rows(6, windows=150, planted=0.4, series="a")
+    noise = adaptation_rows(7, windows=150, series="b")
+    large = replace(
+        noise,
+        quantiles=1e6 * noise.quantiles,
+        actuals=1e6 * noise.actuals,
+        naive_loss=1e6 * noise.naive_loss,
+    )
+    past = np.ones(300, bool)
+    one, same = (module._fit(module._cells([rows, other]), past, 80.0).theta for other in (noise, large))
+    np.testing.assert_allclose(same, one, atol=2e-3)
+    assert np.argmax(np.abs(same[:6])) == 5  # the signal, still found in half of the windows
+
+
+def test_the_past_of_an_adaptation_is_not_changed_by_later_rows() -> None:
+    rows = adaptation_rows(9, windows=100, planted=0.4)
+    past = np.arange(100) < 60
+    changed = replace(
+        rows,
+        actuals=np.where(past[:, None], rows.actuals, 99.0),
+        features=np.where(past[:, None], rows.features, -99.0),
+        quantiles=np.where(past[:, None, None], rows.quantiles, 7.0),
+    )
+    one, same = (module._fit(module._cells([r]), past, 50.0) for r in (rows, changed))
+    np.testing.assert_array_equal(one.theta, same.theta)
+    assert one.units == same.units
+
+
 def test_what_does_not_fit_together_is_refused() -> None:
     rows = adaptation_rows(0, windows=12)
     for change in (

@@ -58,6 +58,9 @@ def test_the_phase_turns_with_the_season_and_the_strengths_see_it() -> None:
     assert found[0]["season_strength"] > 0.95
     again = named(series, 407, 7)
     assert again["season_sin"] == pytest.approx(found[0]["season_sin"], abs=1e-12)
+    long = weekly_season(WINDOW + 20)
+    early, late = (named(long, at, 7)["season_sin"] for at in (WINDOW + 5, WINDOW + 7))
+    assert early != pytest.approx(late, abs=0.1)
     assert not any(name.startswith("season") for name in feature_names(series, None))
 
 

@@ -204,12 +204,16 @@ def test_unknown_outcomes_and_failed_branches_are_left_out() -> None:
 
 def test_the_past_of_a_gate_is_not_changed_by_later_rows() -> None:
     rows = gate_rows(9, windows=100, planted=0.9)
-    changed = replace(rows, actuals=np.where(np.arange(100)[:, None] < 60, rows.actuals, 99.0))
     past = np.arange(100) < 60
-    np.testing.assert_array_equal(
-        module._fit(module._cells([rows], 1.0), past, 50.0).theta,
-        module._fit(module._cells([changed], 1.0), past, 50.0).theta,
+    wild = Context(season=1.0, trend=1.0, volatility=1.0, entropy=0.0)
+    changed = replace(
+        rows,
+        actuals=np.where(past[:, None], rows.actuals, 99.0),
+        contexts=tuple(c if early else wild for c, early in zip(rows.contexts, past, strict=True)),
     )
+    one, same = (module._fit(module._cells([r], 1.0), past, 50.0) for r in (rows, changed))
+    np.testing.assert_array_equal(one.theta, same.theta)
+    assert one.units == same.units
 
 
 def test_what_does_not_fit_together_is_refused() -> None:

@@ -86,6 +86,14 @@ def test_half_known_is_half_shown():
     assert [chart.title for chart in part.charts] == ["chronos carries 70 % at step 1 and 45 % at step 30"]
 
 
+def test_doubt_that_no_branch_knows_of_is_not_told_as_none():
+    unknown = replace(parts_of(30), epistemic=np.zeros(30))
+    part = hybrid_part(a_record(a_fusion(30, uncertainty=unknown)), "en")
+    assert part.charts[0].title.endswith("between the parts; doubt about parameters is not known")
+    assert "doubt about parameters" not in part.charts[0].picture.split("<text", 1)[1]
+    assert {row[-1].text for row in part.table.rows} == {""}
+
+
 def test_shares_are_of_the_total_as_written():
     record = a_record(a_fusion(7, uncertainty=parts_of(7, scale=3.0)), 7)
     shares = shares_of(record.decision.hybrid)

@@ -1,4 +1,4 @@
-"""The contexts that ``context_length = "auto"`` chose, left beside the traces for the record of the run.
+"""What the member chose at each cutoff, left beside the traces for the record of the run.
 
 Nothing of a forecast depends on them: they can be chosen again from the same rows.
 """
@@ -16,23 +16,29 @@ from horizoncast.errors import StoreError
 from horizoncast.series import Series
 from horizoncast.store.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
+CONTEXT, SEASON = "context", "season"
+"""What is chosen: (sessions of context,), or (sessions of a season, seasons), (0, 0) for none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """Contexts by cutoff.
+    """Choices by cutoff.
 
     Parameters
     ----------
-    contexts
-        Sessions per cutoff; of those that were computed, not read back from the cache.
+    kind
+        `CONTEXT` or `SEASON`.
+    choices
+        Per cutoff; of those that were computed, not read back from the cache.
     default
-        The context that a choice had to beat.
+        What a choice had to beat.
     source
         Name of the checkpoint.
     """
 
-    contexts: Mapping[np.datetime64, int]
-    default: int
+    kind: str
+    choices: Mapping[np.datetime64, tuple[int, ...]]
+    default: tuple[int, ...]
     source: str
 
 
@@ -51,23 +57,30 @@ def leave_chosen(
     StoreError
         When the folder cannot be written.
     """
-    key = _key(series, steps, service)
-    facts = {"rows": _rows(series), "member": digest, "default": chosen.default, "source": chosen.source}
+    key = _key(chosen.kind, series, steps, service)
+    facts = {
+        "rows": _rows(series),
+        "member": digest,
+        "default": list(chosen.default),
+        "source": chosen.source,
+    }
     try:
         known = load_checkpoint(folder, key)
     except StoreError:
         known = None  # damaged: written again
     kept = dict(_read(known)) if known is not None and dict(known.facts) == facts else {}
-    kept |= chosen.contexts
+    kept |= chosen.choices
     cutoffs = sorted(kept)
     arrays = {
         "cutoffs": np.array(cutoffs, dtype="datetime64[s]").astype(np.int64),
-        "contexts": np.array([kept[cutoff] for cutoff in cutoffs], dtype=np.int64),
+        "choices": np.array([kept[cutoff] for cutoff in cutoffs], dtype=np.int64),
     }
     save_checkpoint(folder, Checkpoint(key=key, trained_until=series.last, arrays=arrays, facts=facts))
 
 
-def read_chosen(folder: Path, series: Series, steps: int, digest: str, *, service: str = "") -> Chosen | None:
+def read_chosen(
+    folder: Path, kind: str, series: Series, steps: int, digest: str, *, service: str = ""
+) -> Chosen | None:
     """What the member of this digest chose for exactly these rows; None where nothing was left.
 
     Raises
@@ -75,21 +88,25 @@ def read_chosen(folder: Path, series: Series, steps: int, digest: str, *, servic
     StoreError
         When it is damaged.
     """
-    found = load_checkpoint(folder, _key(series, steps, service))
+    found = load_checkpoint(folder, _key(kind, series, steps, service))
     if found is None or found.facts.get("rows") != _rows(series) or found.facts.get("member") != digest:
         return None
     return Chosen(
-        contexts=_read(found), default=int(found.facts["default"]), source=str(found.facts["source"])
+        kind=kind,
+        choices=_read(found),
+        default=tuple(int(part) for part in found.facts["default"]),
+        source=str(found.facts["source"]),
     )
 
 
-def _read(found: Checkpoint) -> dict[np.datetime64, int]:
+def _read(found: Checkpoint) -> dict[np.datetime64, tuple[int, ...]]:
     cutoffs = found.arrays["cutoffs"].astype("datetime64[s]")
-    return {cutoff: int(context) for cutoff, context in zip(cutoffs, found.arrays["contexts"], strict=True)}
+    choices = found.arrays["choices"]
+    return {cutoff: tuple(map(int, choice)) for cutoff, choice in zip(cutoffs, choices, strict=True)}
 
 
-def _key(series: Series, steps: int, service: str) -> str:
-    return f"context-{series.name}-{service}-{steps}"
+def _key(kind: str, series: Series, steps: int, service: str) -> str:
+    return f"{kind}-{series.name}-{service}-{steps}"
 
 
 def _rows(series: Series) -> str:

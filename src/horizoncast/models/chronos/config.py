@@ -17,6 +17,8 @@ from horizoncast.models.chronos.places import find_model
 
 ADAPTIVE: Literal["adaptive"] = "adaptive"
 AUTO: Literal["auto"] = "auto"
+OFF: Literal["off"] = "off"
+ON: Literal["on"] = "on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,9 @@ class ChronosConfig(MemberConfig):
         has been fetched, else the checkpoint that ships.
     context_length
         ``adaptive``, ``auto`` (chosen at each cutoff from what had matured by then), or sessions.
+    season
+        Where the series has periods: ``auto`` (at each cutoff, from what had matured by then, the series as
+        it is or its difference from its last seasons), ``on`` (differences wherever they fit), ``off``.
     chunk
         Cutoffs computed together by Bolt; memory grows with it.
     unrolled_cutoffs
@@ -48,6 +53,7 @@ class ChronosConfig(MemberConfig):
     min_train: int = 20
     model: str = ""
     context_length: int | Literal["adaptive", "auto"] = ADAPTIVE
+    season: Literal["off", "auto", "on"] = AUTO
     chunk: int = 8
     unrolled_cutoffs: int = 20
     num_samples: int = 100
@@ -65,6 +71,8 @@ class ChronosConfig(MemberConfig):
                 value=repr(self.context_length),
                 allowed="adaptive, auto, or 16 to 8192 sessions",
             )
+        if self.season not in (OFF, AUTO, ON):
+            raise ConfigError("chronos season", value=repr(self.season), allowed="off, auto or on")
         _between("chunk", self.chunk, 1, 64)
         _between("unrolled_cutoffs", self.unrolled_cutoffs, 1, 1000)
         _between("num_samples", self.num_samples, 1, 1000)

@@ -83,10 +83,16 @@ def choose(losses: Mapping[int, Floats]) -> int:
     >>> choose({180: even, 90: 0.9 * even, 365: even + np.tile([0.3, -0.31], 4)})
     90
     """
-    default, best, gain = next(iter(losses)), next(iter(losses)), 0.0
+    default = best = next(iter(losses))
+    most = 0.0
     for context, found in losses.items():
-        ratio = np.log(np.maximum(losses[default], 1e-300) / np.maximum(found, 1e-300))
-        mean, error = float(ratio.mean()), float(ratio.std(ddof=1) / np.sqrt(len(ratio)))
-        if mean > max(gain, error):
-            best, gain = context, mean
+        mean, error = gain(losses[default], found)
+        if mean > max(most, error):
+            best, most = context, mean
     return best
+
+
+def gain(plain: Floats, found: Floats) -> tuple[float, float]:
+    """Mean log ratio of two losses at common origins (E,), and its standard error."""
+    ratio = np.log(np.maximum(plain, 1e-300) / np.maximum(found, 1e-300))
+    return float(ratio.mean()), float(ratio.std(ddof=1) / np.sqrt(len(ratio)))

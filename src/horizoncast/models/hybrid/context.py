@@ -103,7 +103,8 @@ def strengths(z: Floats, period: int) -> tuple[float, float]:
     if period < 2:
         raise ModelError("a season has at least two sessions", value=period)
     _require(z, 2 * period + 1)
-    parts = STL(z, period=period, seasonal=SEASON_WINDOW).fit()
+    jump = max(1, period // 10)  # a week of hours in a tenth of the time, strengths alike to four digits
+    parts = STL(z, period=period, seasonal=SEASON_WINDOW, trend_jump=jump, low_pass_jump=jump).fit()
     rest = np.asarray(parts.resid)
     return _strength(np.asarray(parts.seasonal), rest), _strength(np.asarray(parts.trend), rest)
 

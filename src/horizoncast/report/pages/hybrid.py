@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from horizoncast.ensemble.records import BRANCHES, SIGNALS
-from horizoncast.report.hybrid_plot import BRANCH_COLOURS, PART_COLOURS
+from horizoncast.report.hybrid_plot import BRANCH_COLOURS, PART_COLOURS, finding_of
 from horizoncast.report.pages.parts import ShareRow, stacked_shares
 from horizoncast.report.pages.rendering import Chart, Table, number, numbers
 from horizoncast.report.review.rounding import percent, rounded
@@ -61,10 +61,11 @@ def _doubt(hybrid: HybridRecord, language: str) -> Chart | None:
     rows = [
         ShareRow(label=text(f"chart.hybrid.{name}", language), colour=colour, shares=shares[name])
         for name, colour in PART_COLOURS.items()
+        if any(shares[name])
     ]
-    last = {name: percent(shares[name][-1]) for name in ("epistemic", "between")}
+    epistemic = shares["epistemic"][-1] if any(shares["epistemic"]) else None
     return Chart(
-        title=text("chart.hybrid.title", language, step=hybrid.leads[-1], **last),
+        title=finding_of(hybrid.leads[-1], epistemic, shares["between"][-1], language),
         picture=stacked_shares(
             rows,
             hybrid.leads,
@@ -152,6 +153,7 @@ def _table(hybrid: HybridRecord, record: RunRecord, language: str) -> Table | No
         "#" + text("run.hybrid.sd", language, unit=unit),
         *("#" + text(f"chart.hybrid.{name}", language) for name in PART_COLOURS),
     )
+    known = dict.fromkeys(PART_COLOURS, True) | {"epistemic": any(shares["epistemic"])}
     spread = (100.0 if log else 1.0) * np.sqrt(np.array(hybrid.total))
     rows = [
         [
@@ -161,7 +163,7 @@ def _table(hybrid: HybridRecord, record: RunRecord, language: str) -> Table | No
                 for row in (hybrid.weight_chronos, hybrid.weight_autoformer)
             ),
             number(rounded(float(spread[k]))),
-            *(number(f"{percent(shares[name][k])}\u00a0%") for name in PART_COLOURS),
+            *(number(f"{percent(shares[name][k])}\u00a0%" if known[name] else "") for name in PART_COLOURS),
         ]
         for k, lead in enumerate(hybrid.leads)
     ]

@@ -6,10 +6,16 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from horizoncast.models.chronos.folder import WEIGHTS, ModelManifest, write_manifest
+from horizoncast.models.chronos.folder import (
+    WEIGHTS,
+    ModelManifest,
+    verify,
+    write_manifest,
+)
 from horizoncast.models.chronos.pipeline import quiet_transformers
 from horizoncast.models.chronos.places import SHIPPED_NAME
 from horizoncast.models.chronos.pretrain.training import Recipe, plain_recipe
+from horizoncast.models.chronos.safetensors_header import parameter_count
 
 CARD = "README.md"
 LICENCE = "Apache-2.0"
@@ -50,17 +56,40 @@ def save_model(
         n: t.half() if t.ndim > 1 and any(part in n for part in HALVED) else t for n, t in tensors.items()
     }
     save_file(half, folder / WEIGHTS, metadata={"format": "pt"})
-    facts = {"recipe": plain_recipe(recipe), "steps": steps, "scores": scores or {}}
-    numbers = sum(t.numel() for t in half.values())
-    size = (folder / WEIGHTS).stat().st_size / 1e6
-    card = Template(_CARD.read_text(encoding="utf-8")).substitute(
-        name=name, revision=revision, steps=f"{steps:,}", series=f"{steps * recipe.batch:,}",
-        parameters=f"{numbers / 1e6:.1f}", size=f"{size:.1f}", seed=recipe.seed,
-        scores=_table(scores or {}),
-    )  # fmt: skip
-    (folder / CARD).write_text(card, encoding="utf-8")
     for extra in folder.glob("generation_config.json"):
         extra.unlink()
+    facts = {"recipe": plain_recipe(recipe), "steps": steps, "scores": scores or {}}
+    return _describe(folder, name=name, revision=revision, facts=facts)
+
+
+def put_scores(folder: Path, scores: dict[str, Any]) -> ModelManifest:
+    """Write card and manifest of a model made here again, with other scores; all else stays.
+
+    Parameters
+    ----------
+    scores
+        Tables of ``benchmarks/checkpoint.py``: `rows`, and `member` where it was measured.
+
+    Raises
+    ------
+    StoreError
+        When the folder is not what its manifest says.
+    """
+    known = verify(folder)
+    facts = {**known.facts, "scores": scores}
+    return _describe(folder, name=known.name, revision=known.revision, facts=facts)
+
+
+def _describe(folder: Path, *, name: str, revision: str, facts: dict[str, Any]) -> ModelManifest:
+    """Card and manifest of the files that lie in a folder."""
+    batch, steps = facts["recipe"]["batch"], facts["steps"]
+    numbers, size = parameter_count(folder / WEIGHTS), (folder / WEIGHTS).stat().st_size
+    card = Template(_CARD.read_text(encoding="utf-8")).substitute(
+        name=name, revision=revision, steps=f"{steps:,}", series=f"{steps * batch:,}",
+        parameters=f"{numbers / 1e6:.1f}", size=f"{size / 1e6:.1f}", seed=facts["recipe"]["seed"],
+        scores=_table(facts["scores"]),
+    )  # fmt: skip
+    (folder / CARD).write_text(card, encoding="utf-8")
     return write_manifest(
         folder,
         name=name,
@@ -79,13 +108,16 @@ def _table(scores: dict[str, Any]) -> str:
     """Scores as rows of a table, in the order given."""
     if not scores:
         return "Not measured yet."
-    rows = [
-        "| bed | steps | WQL / reference | worst series | coverage 80; 95 |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    rows += [
-        f"| {s['bed']} | {s['steps']} | {s['wql']:.3f} | {s['worst']:.3f} "
-        f"| {s['coverage80']:.1f}; {s['coverage95']:.1f} |"
-        for s in scores.get("rows", [])
-    ]
-    return "\n".join(rows)
+    member = {(s["bed"], s["steps"]): s for s in scores.get("member", [])}
+    head = ["bed", "steps", "WQL / reference", "worst series", "coverage 80; 95"]
+    head += ["as the member: WQL / reference", "coverage 80; 95"] if member else []
+    rows = [head, ["---"] * len(head)]
+    for score in scores["rows"]:
+        place = (score["bed"], score["steps"])
+        row = [*map(str, place), f"{score['wql']:.3f}", f"{score['worst']:.3f}", _coverage(score)]
+        rows.append([*row, f"{member[place]['wql']:.3f}", _coverage(member[place])] if member else row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _coverage(score: dict[str, Any]) -> str:
+    return f"{score['coverage80']:.1f}; {score['coverage95']:.1f}"

@@ -1,0 +1,135 @@
+"""What the member chooses at each cutoff from matured origins: the context, and whether to read differences.
+
+A loss is computed once per origin, context and anchor, and serves every cutoff of a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from horizoncast.horizon import Horizon
+from horizoncast.models.chronos import contexts
+from horizoncast.models.chronos.adapter import told_of
+from horizoncast.models.chronos.asking import Reading
+from horizoncast.models.chronos.chosen import CONTEXT, SEASON, Chosen, leave_chosen
+from horizoncast.models.chronos.config import AUTO, OFF, ON, ChronosConfig
+from horizoncast.models.chronos.folder import ModelManifest
+from horizoncast.models.chronos.inference import Raw
+from horizoncast.models.chronos.seasons import Anchor, choose_anchor, needed, trials
+from horizoncast.series import History, Series
+
+Ask = Callable[[Sequence[History], Reading], list[Raw]]
+"""The checkpoint: answers at the ends of histories."""
+
+
+class Chooser:
+    """Contexts and anchors of one call of `Chronos.forecast`."""
+
+    def __init__(self, config: ChronosConfig, manifest: ModelManifest, horizon: Horizon) -> None:
+        self.config = config
+        self.manifest = manifest
+        self.horizon = horizon
+        self._losses: dict[tuple[int, Reading], float] = {}
+        self._contexts: dict[np.datetime64, int] = {}
+        self._anchors: dict[np.datetime64, Anchor | None] = {}
+
+    def readings(self, histories: Sequence[History], ask: Ask) -> list[Reading]:
+        """How the checkpoint reads the end of each history of one series."""
+        auto = self.config.context_length == AUTO
+        if auto:
+            rows = {int(row) for history in histories for row in self._origins(history)}
+            for context in self._tried():
+                self._score(histories[0].series, rows, Reading(context=context), ask)
+        spans = [self._context(history) for history in histories]
+        if auto:
+            self._contexts |= {h.cutoff: span for h, span in zip(histories, spans, strict=True)}
+        return self._anchored(histories, spans, ask)
+
+    def leave(self, series: Series, digest: str, service: str) -> None:
+        """Write down what was chosen, for the record of the run."""
+        name = self.manifest.name
+        spans = {cutoff: (span,) for cutoff, span in self._contexts.items()}
+        anchors = {cutoff: _pair(anchor) for cutoff, anchor in self._anchors.items()}
+        for chosen in (
+            Chosen(kind=CONTEXT, choices=spans, default=(self._tried()[0],), source=name),
+            Chosen(kind=SEASON, choices=anchors, default=_pair(None), source=name),
+        ):
+            if chosen.choices and self.config.traces:
+                folder, steps = Path(self.config.traces), self.horizon.steps
+                leave_chosen(folder, series, steps, digest, chosen, service=service)
+
+    def _context(self, history: History) -> int:
+        """T at a cutoff: the setting or the choice, doubled while nothing moves in it."""
+        longest = self.manifest.context_length
+        context = min(self.config.context, longest)
+        if self.config.context_length == AUTO:
+            context = self._chosen_context(history)
+        while context < min(longest, history.stop) and np.ptp(history.tail(context).z) == 0:
+            context = min(2 * context, longest)
+        return context
+
+    def _chosen_context(self, history: History) -> int:
+        """The context that did best at origins whose outcome had matured by the cutoff."""
+        tried, rows = self._tried(), self._origins(history)
+        if len(rows) < contexts.FEWEST:
+            return tried[0]
+        losses = {c: [self._losses[int(row), Reading(context=c)] for row in rows] for c in tried}
+        return contexts.choose({c: np.array(found) for c, found in losses.items()})
+
+    def _anchored(self, histories: Sequence[History], spans: Sequence[int], ask: Ask) -> list[Reading]:
+        """The readings at the contexts given, each with its anchor where it has one."""
+        plain = (
+            self.config.season == OFF or told_of(self.manifest) is not None
+        )  # an adapter reads as it learned
+        if plain or not histories[0].periods:
+            return [Reading(context=span) for span in spans]
+        tried = [trials(h.periods, h.stop, self._origins(h), self.horizon.steps) for h in histories]
+        forced = self.config.season == ON
+        wanted = [needed(mine, forced=forced) for mine in tried]
+        self._score_anchors(histories[0].series, spans, wanted, ask)
+        readings = []
+        for history, span, mine, pairs in zip(histories, spans, tried, wanted, strict=True):
+            losses = {(r, a): self._losses[r, Reading(context=span, anchor=a)] for r, a in pairs}
+            anchor = choose_anchor(mine, losses, forced=forced)
+            self._anchors[history.cutoff] = anchor
+            readings.append(Reading(context=span, anchor=anchor))
+        return readings
+
+    def _score_anchors(
+        self,
+        series: Series,
+        spans: Sequence[int],
+        wanted: Sequence[set[tuple[int, Anchor | None]]],
+        ask: Ask,
+    ) -> None:
+        """Losses of every anchor, and of the series as it is, at the origins of a chunk, in full batches."""
+        rows: dict[Reading, set[int]] = {}
+        for span, pairs in zip(spans, wanted, strict=True):
+            for row, anchor in pairs:
+                rows.setdefault(Reading(context=span, anchor=anchor), set()).add(row)
+        for reading, at in rows.items():
+            self._score(series, at, reading, ask)
+
+    def _score(self, series: Series, rows: set[int], reading: Reading, ask: Ask) -> None:
+        """Losses of one reading at origins of a series."""
+        missing = sorted(row for row in rows if (row, reading) not in self._losses)
+        origins = [History(series=series, stop=row + 1) for row in missing]
+        for row, raw in zip(missing, ask(origins, reading), strict=True):
+            actual = series.scale.forward(series.values[row + 1 : row + 1 + self.horizon.steps])
+            loss = contexts.loss(raw.quantiles, self.manifest.quantiles, actual, self.horizon)
+            self._losses[row, reading] = loss
+
+    def _tried(self) -> tuple[int, ...]:
+        return contexts.candidates(self.config.context, self.manifest.context_length)
+
+    def _origins(self, history: History) -> contexts.Ints:
+        """Rows of the origins that choose at the end of a history."""
+        ordinals = history.series.ordinals
+        return contexts.matured_origins(ordinals, history.stop, self.horizon.steps, self.config.min_train)
+
+
+def _pair(anchor: Anchor | None) -> tuple[int, int]:
+    return (0, 0) if anchor is None else (anchor.period, anchor.seasons)

@@ -1,0 +1,153 @@
+"""``season``: a checkpoint reads how far a series lies from its last seasons, and answers that.
+
+A checkpoint carries a season that its context holds many times. One that comes back after a third of the
+context (a week of hours in 512) or lies beyond it is lost. With a season of m sessions the series is
+therefore read as its difference from the mean of the last K values of the same phase,
+``x[t] = z[t] - mean(z[t - m], ..., z[t - K m])``, and the answer at step h is
+``mean(z[t + h - m], ..., z[t + h - K m]) + x[t + h]``: the values subtracted are known up to h = m, so the
+quantiles of x are those of z but for a shift. Steps of the j-th season ahead, ``(j - 1) m < h <= j m``, are
+read from differences at lags ``j m`` to ``(j + K - 1) m`` instead, in one pass of their own. There the
+subtracted values are known as well, no forecast is added to a forecast, and nothing has to be assumed of
+how the errors of two seasons go together.
+
+Differencing is as in seasonal ARIMA (Box & Jenkins 1976, chapter 9); the mean of K seasons adds 1/K of the
+noise of one value instead of all of it.
+
+Letters in shapes: T context, H steps, P covariates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from horizoncast.models.chronos.contexts import FEWEST, gain
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SEASONS = (4, 2, 1)
+"""K: the first that the history is long enough for."""
+BLOCKS = 4
+"""Seasons ahead at most: every one is a pass of its own."""
+_SHORTEST = 8
+"""Differences below which a checkpoint reads nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Anchor:
+    """What is subtracted before a checkpoint reads a series.
+
+    Parameters
+    ----------
+    period
+        m, sessions of a season.
+    seasons
+        K, values of the same phase whose mean is subtracted.
+    """
+
+    period: int
+    seasons: int
+
+    def blocks(self, steps: int) -> int:
+        """Seasons that H steps reach into."""
+        return -(-steps // self.period)
+
+    def reach(self, block: int) -> int:
+        """Sessions before the first difference of the j-th season ahead, 1-based."""
+        return (block + self.seasons - 1) * self.period
+
+    def fits(self, rows: int, steps: int) -> bool:
+        """Whether a history leaves at least one season of differences for each of H steps."""
+        return rows >= self.reach(self.blocks(steps)) + max(self.period, _SHORTEST)
+
+    def differences(self, columns: Floats, block: int) -> Floats:
+        """(T + reach,) or (T + reach, P) to (T,) or (T, P).
+
+        >>> week = np.tile([1.0, 5.0, 2.0], 4) + np.repeat([0.0, 0.0, 0.0, 1.0], 3)
+        >>> Anchor(period=3, seasons=2).differences(week, 1).tolist()
+        [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+        """
+        length = len(columns) - self.reach(block)
+        ends = [len(columns) - lag for lag in self._lags(block)]
+        return np.asarray(columns[-length:] - np.mean([columns[end - length : end] for end in ends], axis=0))
+
+    def ahead(self, columns: Floats, block: int, steps: int) -> Floats:
+        """What is subtracted at steps 1 to `steps` <= j m after the last row, (steps,) or (steps, P)."""
+        starts = [len(columns) - lag for lag in self._lags(block)]
+        return np.asarray(np.mean([columns[start : start + steps] for start in starts], axis=0))
+
+    def _lags(self, block: int) -> list[int]:
+        return [(block + k) * self.period for k in range(self.seasons)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """An anchor with the origins that judge it.
+
+    Parameters
+    ----------
+    anchor
+        Of one period, with as many seasons as the history allows.
+    rows
+        Rows of the matured origins at which it could have been used, oldest first.
+    """
+
+    anchor: Anchor
+    rows: tuple[int, ...]
+
+
+def trials(periods: Sequence[int], stop: int, rows: Ints, steps: int) -> tuple[Trial, ...]:
+    """Anchors that fit a history of `stop` rows, the longest season first, each with its origins.
+
+    Of each period the most seasons are taken with which enough origins remain to judge it, else the
+    most that fit the history.
+
+    >>> [t.anchor.seasons for t in trials((7,), 60, np.arange(19, 53, 5), 5)]
+    [2]
+    """
+    found = []
+    for period in reversed(periods):
+        fitting = []
+        for seasons in SEASONS:
+            anchor = Anchor(period=period, seasons=seasons)
+            if anchor.blocks(steps) <= BLOCKS and anchor.fits(stop, steps):
+                kept = tuple(int(row) for row in rows if anchor.fits(int(row) + 1, steps))
+                fitting.append(Trial(anchor=anchor, rows=kept))
+        judged = [trial for trial in fitting if len(trial.rows) >= FEWEST]
+        found += (judged or fitting)[:1]
+    return tuple(found)
+
+
+def needed(tried: Sequence[Trial], *, forced: bool) -> set[tuple[int, Anchor | None]]:
+    """Origins and anchors (None: the series as it is) whose losses decide; none without a choice."""
+    if forced and len(tried) == 1:
+        return set()
+    judged = [trial for trial in tried if len(trial.rows) >= FEWEST]
+    return {(row, anchor) for trial in judged for row in trial.rows for anchor in (None, trial.anchor)}
+
+
+def choose_anchor(
+    tried: Sequence[Trial], losses: Mapping[tuple[int, Anchor | None], float], *, forced: bool
+) -> Anchor | None:
+    """The anchor with the largest gain over the series as it is, None unless it exceeds its standard error.
+
+    Parameters
+    ----------
+    losses
+        Those that are `needed`.
+    forced
+        Take an anchor even where the series as it is did better: the one that did best, or the first where
+        none can be judged.
+    """
+    best, most = (tried[0].anchor if forced and tried else None), -np.inf if forced else 0.0
+    for trial in tried if losses else ():
+        if len(trial.rows) >= FEWEST:
+            plain = np.array([losses[row, None] for row in trial.rows])
+            mean, error = gain(plain, np.array([losses[row, trial.anchor] for row in trial.rows]))
+            if mean > most and (forced or mean > error):
+                best, most = trial.anchor, mean
+    return best
