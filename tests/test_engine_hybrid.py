@@ -21,6 +21,7 @@ from horizoncast.models.hybrid.gate import FEATURES, Gate
 from horizoncast.models.hybrid.judge import Ruling
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
+from horizoncast.service.hybrid_subjects import branch_digests
 from support import market, weekly_season
 from toys import enter
 
@@ -161,13 +162,19 @@ def gate(until: np.datetime64) -> Gate:
     )
 
 
-def learned(folder: Path, until: np.datetime64, series: str = SERIES.name) -> None:
-    """A gate on disk, where a service of the name t looks for it."""
+def learned(folder: Path, until: np.datetime64, members: tuple[MemberSetting, ...] = ()) -> None:
+    """A gate on disk, learned beside these members, where a service of the name t looks for it."""
     found = gate(until)
     parts = HybridParts(
-        series=series, service="t", gate=found, adaptation=None, trained_until=until, stages=(found.ruling,)
+        series=SERIES.name,
+        service="t",
+        gate=found,
+        adaptation=None,
+        trained_until=until,
+        branches=branch_digests(EngineConfig(members=members), "t") if members else {},
+        stages=(found.ruling,),
     )
-    write_parts(folder / series / "t", parts)
+    write_parts(folder / SERIES.name / "t", parts)
 
 
 def test_a_learned_gate_moves_the_weights_from_its_last_date_on(
@@ -175,14 +182,14 @@ def test_a_learned_gate_moves_the_weights_from_its_last_date_on(
 ) -> None:
     members = parts_of(monkeypatch)
     plain = run(members).decision.fusion
-    learned(tmp_path, SERIES.dates[100])
+    learned(tmp_path, SERIES.dates[100], members)
     tilted = run(members, parts=str(tmp_path)).decision.fusion
     assert plain is not None
     assert tilted is not None
     assert (tilted.log_odds > 0.9).all()
     assert (tilted.weights[0] > plain.weights[0]).all()
     assert tilted.trained["gate"] == gate(SERIES.dates[100]).digest
-    learned(tmp_path, SERIES.last + np.timedelta64(1, "D"))
+    learned(tmp_path, SERIES.last + np.timedelta64(1, "D"), members)
     late = run(members, parts=str(tmp_path)).decision.fusion
     assert late is not None
     assert (late.log_odds == 0.0).all()
@@ -197,7 +204,8 @@ def test_damaged_parts_are_refused_told_and_not_used(monkeypatch: pytest.MonkeyP
     assert any("without what it learned" in reason for reason in result.status_reasons)
     assert result.decision.fusion is not None
     assert (result.decision.fusion.log_odds == 0.0).all()
-    parts, problems = learned_parts(HybridSetting(config=HybridConfig(parts=str(tmp_path))), SERIES.name, "t")
+    setting = HybridSetting(config=HybridConfig(parts=str(tmp_path)))
+    parts, problems = learned_parts(setting, SERIES.name, "t", {})
     assert parts is None
     assert len(problems) == 1
 

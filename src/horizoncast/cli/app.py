@@ -15,6 +15,7 @@ import typer
 
 from horizoncast.cli import (
     comparing,
+    hybrid_app,
     models_app,
     neural_app,
     pages_app,
@@ -352,6 +353,7 @@ pages_app.add_to(app)
 standing.add_to(app)
 models_app.add_to(app)
 neural_app.add_to(app, models_app.models_app)
+hybrid_app.add_to(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -26,6 +26,7 @@ from horizoncast.models.hybrid.features import feature_rows
 from horizoncast.models.hybrid.gate import prior_log_odds
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
+from horizoncast.store.names import safe_name
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +57,8 @@ def fusion_of(
     if setting.state is MemberState.OFF:
         return None, []
     cutoffs = np.concatenate([bank.cutoffs, live.cutoffs])
-    parts, problems = learned_parts(setting, series.name, config.service)
+    running = {name: a.identity.digest for name in BRANCHES if isinstance(a := answers.get(name), Forecast)}
+    parts, problems = learned_parts(setting, series.name, config.service, running)
     contexts = contexts_of(series, cutoffs)
     steps = bank.horizon.steps
     inputs = FusionInputs(
@@ -65,7 +67,7 @@ def fusion_of(
         adapted=_adapted(parts, series, bank, live),
         regime=vars(contexts[-1]).copy(),
         epistemic=np.stack([_epistemic(answers.get(name), steps) for name in BRANCHES]),
-        trained={} if parts is None else _trained(parts),
+        trained={} if parts is None or parts.neutral else _trained(parts),
     )
     return Fusion(state=setting.state, config=setting.config, inputs=inputs), problems
 
@@ -114,15 +116,34 @@ def _live_forecast(series: Series, joined: Joined, config: EngineConfig) -> Fore
     )
 
 
-def learned_parts(setting: HybridSetting, series: str, service: str) -> tuple[HybridParts | None, list[str]]:
-    """Parts that ``hybrid train`` left for a series and service; what is wrong where they cannot be read."""
-    folder = Path(setting.config.parts) / series / service
+def learned_parts(
+    setting: HybridSetting, series: str, service: str, running: Mapping[str, str]
+) -> tuple[HybridParts | None, list[str]]:
+    """Parts that ``hybrid train`` left for a series and service, and why they are not used where not.
+
+    Parameters
+    ----------
+    running
+        Digest of each branch that answers now. What was learned beside other branches stays unused.
+    """
+    folder = Path(setting.config.parts) / safe_name(series) / safe_name(service)
     if not setting.config.parts or not (folder / FILE).exists():
         return None, []
     try:
-        return read_parts(folder), []
+        parts = read_parts(folder)
     except StoreError as error:
         return None, [f"the hybrid runs without what it learned: {error}"]
+    others = parts.differing(running)
+    if others and not parts.neutral:
+        return None, [f"the hybrid runs without what it learned: {words_of_differing(parts, others)}"]
+    return parts, []
+
+
+def words_of_differing(parts: HybridParts, others: Sequence[str]) -> str:
+    """Why parts learned beside other branches are not used, and what to do."""
+    text = f"{' and '.join(others)} changed since (another checkpoint, setting or release)"
+    use = f"set members.chronos.model={parts.model}, or " if parts.model and BRANCHES[0] in others else ""
+    return f"{text}; {use}run `horizoncast hybrid train` again"
 
 
 def contexts_of(series: Series, cutoffs: Dates) -> list[Context]:
@@ -182,4 +203,4 @@ def _trained(parts: HybridParts) -> dict[str, str]:
     for name in ("gate", "adaptation"):
         part = getattr(parts, name)
         found |= {} if part is None else {name: part.digest}
-    return found
+    return found | ({"joint": parts.model} if any(parts.omega) else {})

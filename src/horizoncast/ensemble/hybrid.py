@@ -170,6 +170,21 @@ class AdaptiveFusionLayer:
         )
 
 
+def layer_on(past: Bank, config: HybridConfig) -> AdaptiveFusionLayer | None:
+    """The layer of a decision with this slice, nothing adapted; None where too few cutoffs matured.
+
+    Parameters
+    ----------
+    past
+        Matured cutoffs of branches and naives.
+    """
+    branches = past.select(BRANCHES)
+    usable = _usable(branches)
+    if usable.sum() < MIN_WINDOWS:
+        return None
+    return AdaptiveFusionLayer.fitted(branches.pick(usable), config, skill=_skill(past))
+
+
 def path_losses(branches: Bank, quantiles: Floats) -> Floats:
     """Mean quantile loss of each branch over cutoffs and the lead grid, (K,) from (K, W, H, Q).
 

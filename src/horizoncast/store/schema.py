@@ -66,8 +66,8 @@ HYBRID: tuple[FieldSpec, ...] = (
     _f(
         "trained",
         FieldType.TEXTS,
-        "Learned parts in use: the last date they have seen (`trained_until`), `digest`, and the digest of "
-        "each part (`gate`, `adaptation`); null without any",
+        "Learned parts in use: the last date they have seen (`trained_until`), `digest`, the digest of each "
+        "part (`gate`, `adaptation`), and the checkpoint of a `joint` fine-tuning; null without any",
         null=True,
     ),
 )

@@ -265,3 +265,14 @@ def test_what_does_not_fit_together_is_refused() -> None:
         layer((0.0,) * 4, (0.0,) * 3)
     with pytest.raises(ModelError):
         layer((0.0, 0.0, 0.0, float("inf")), (0.0,) * 4)
+
+
+def test_a_ruling_about_one_set_is_made_on_that_set_alone() -> None:
+    planted = adaptation_rows(1, windows=240, planted=0.4)
+    null = adaptation_rows(2, windows=240, series="y")
+    layer, first = train_adaptation([planted, null], own=0)
+    none, second = train_adaptation([planted, null], own=1)
+    assert layer is not None, first.reason
+    assert none is None
+    assert layer.windows == 480
+    assert first.windows + second.windows == train_adaptation([planted, null])[1].windows

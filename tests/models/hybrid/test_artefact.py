@@ -33,6 +33,9 @@ def parts() -> HybridParts:
         gate=gate,
         adaptation=adaptation,
         trained_until=max(gate.trained_until, adaptation.trained_until),
+        branches={"chronos": "aa11", "autoformer": "bb22"},
+        model="usd_mxn-forecaster_7d-hybrid-joint",
+        omega=(0.2, -0.1),
         revision="abc123",
         stages=(first, second),
     )
@@ -51,6 +54,7 @@ def test_what_is_read_is_what_was_written(parts: HybridParts, tmp_path: Path) ->
         parts.adaptation.apply(rows.quantiles, rows.features, LEVELS),
     )
     np.testing.assert_array_equal(again.log_odds(SEASONAL, [1, 5]), parts.log_odds(SEASONAL, [1, 5]))
+    assert again.branches == {"chronos": "aa11", "autoformer": "bb22"}
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
@@ -85,6 +89,27 @@ def test_parts_answer_from_the_last_date_they_have_seen(parts: HybridParts) -> N
         replace(parts, trained_until=np.datetime64("2001-01-01", "s"))
 
 
+def test_a_joint_fine_tuning_adds_to_gate_and_rule_alike(parts: HybridParts) -> None:
+    leads = [1, 3, 9]
+    joint = 0.2 - 0.1 * np.log(leads)
+    without = replace(parts, omega=(0.0, 0.0))
+    np.testing.assert_allclose(parts.log_odds(SEASONAL, leads) - without.log_odds(SEASONAL, leads), joint)
+    rule = replace(parts, gate=None)
+    np.testing.assert_allclose(rule.log_odds(SEASONAL, leads, strength=0.0), joint)
+    assert not replace(parts, gate=None, adaptation=None).neutral
+    assert parts.unused().neutral
+    with pytest.raises(StoreError, match="finite"):
+        replace(parts, omega=(float("nan"), 0.0))
+
+
+def test_other_branches_than_those_learned_from_are_named(parts: HybridParts) -> None:
+    assert parts.differing({"chronos": "aa11", "autoformer": "bb22"}) == ()
+    assert parts.differing({"chronos": "aa11"}) == ()
+    assert parts.differing({"chronos": "aa12", "autoformer": "bb22"}) == ("chronos",)
+    unsaid = replace(parts, branches={})
+    assert unsaid.differing({"chronos": "aa11", "autoformer": "bb22"}) == ("chronos", "autoformer")
+
+
 def test_different_parts_have_different_digests(parts: HybridParts) -> None:
     assert parts.gate is not None
     assert parts.adaptation is not None
@@ -92,8 +117,10 @@ def test_different_parts_have_different_digests(parts: HybridParts) -> None:
         replace(parts, gate=None),
         replace(parts, gate=replace(parts.gate, intercept=parts.gate.intercept + 1e-12)),
         replace(parts, revision="abc124"),
+        replace(parts, omega=(0.2, 0.0)),
+        replace(parts, branches={"chronos": "aa11", "autoformer": "bb23"}),
     ]
-    assert len({parts.digest, *(other.digest for other in others)}) == 4
+    assert len({parts.digest, *(other.digest for other in others)}) == 6
     assert parts.gate.digest != replace(parts.gate, strength=0.5).digest
     assert parts.adaptation.digest != replace(parts.adaptation, shift=parts.adaptation.log_scale).digest
 
@@ -133,7 +160,7 @@ def rewritten(place: Path, change: str) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("whole['format'] = 2", "format 2"),
+        ("whole['format'] = 1", "format 1"),
         ("del whole['format']", "fields are missing"),
         ("del parts['gate']['slopes']", "slopes"),
         ("parts['gate']['slopes'] = [1.0]", "features of a gate"),
@@ -143,6 +170,9 @@ def rewritten(place: Path, change: str) -> None:
         ("parts['trained_until'] = '1999-01-01'", "seen later rows"),
         ("parts['trained_until'] = 'soon'", "ValueError"),
         ("parts['stages'] = 3", "TypeError"),
+        ("parts['omega'] = [1.0]", "ValueError"),
+        ("parts['omega'] = [1.0, None]", "TypeError"),
+        ("del parts['branches']", "branches"),
     ],
 )
 def test_what_cannot_be_is_refused(parts: HybridParts, tmp_path: Path, change: str, why: str) -> None:

@@ -234,3 +234,20 @@ def test_what_does_not_fit_together_is_refused() -> None:
         small_gate(slopes=(0.0,) * 3)
     with pytest.raises(ModelError):
         small_gate(intercept=float("nan"))
+
+
+def test_a_ruling_about_one_set_is_made_on_that_set_alone() -> None:
+    """A gate learned from both is right for the planted one only."""
+    planted, null = gate_rows(1, windows=240, planted=0.9), gate_rows(2, windows=240, series="y")
+    gate, first = train_gate([planted, null], own=0)
+    none, second = train_gate([planted, null], own=1)
+    assert gate is not None, first.reason
+    assert none is None
+    assert gate.windows == 480  # learned from both
+    assert first.windows + second.windows == train_gate([planted, null])[1].windows
+
+
+def test_a_longer_horizon_beside_it_leaves_a_ruling_its_stretches() -> None:
+    near, far = gate_rows(1, windows=100), gate_rows(1, windows=100, steps=60)
+    together, alone = train_gate([near, far])[1], train_gate([near, far], own=0)[1]
+    assert together.blocks <= 4 < 10 < alone.blocks

@@ -25,7 +25,7 @@ from horizoncast.models.hybrid.fitting import (
     pinball_slope,
     stated_spread,
 )
-from horizoncast.models.hybrid.judge import Bools, Origins, Ruling, joined, prove
+from horizoncast.models.hybrid.judge import Bools, Origins, Ruling, joined, losses_of, prove
 from horizoncast.store.plain import canonical
 
 Floats = npt.NDArray[np.float64]
@@ -173,7 +173,9 @@ class AdaptationRows:
             raise BankError("rows of an adaptation: the naive's loss", value=self.naive_loss)
 
 
-def train_adaptation(sets: Sequence[AdaptationRows]) -> tuple[DomainAdaptationLayer | None, Ruling]:
+def train_adaptation(
+    sets: Sequence[AdaptationRows], *, own: int | None = None
+) -> tuple[DomainAdaptationLayer | None, Ruling]:
     """Learn a correction, and let the judge compare it with none on later windows.
 
     Least mean pinball loss plus ridge toward no correction, weighted as in `gate.train_gate`; a layer that
@@ -183,6 +185,8 @@ def train_adaptation(sets: Sequence[AdaptationRows]) -> tuple[DomainAdaptationLa
     ----------
     sets
         Matured rows of one or more horizons and series, at the same levels and with the same features.
+    own
+        Place of the set that the judge looks at; None for all of them.
 
     Returns
     -------
@@ -204,7 +208,7 @@ def train_adaptation(sets: Sequence[AdaptationRows]) -> tuple[DomainAdaptationLa
     def learn(past: Bools) -> _Fit:
         return _fit(cells, past, origins.n_eff(past))
 
-    ruling = prove("adaptation", origins, learn, lambda fit: _losses(cells, fit))
+    ruling = prove("adaptation", origins, learn, lambda fit: losses_of(origins, _losses(cells, fit), own))
     if not ruling.kept:
         return None, ruling
     return _layer(learn(np.ones(len(origins.cutoffs), bool)), origins, ruling), ruling

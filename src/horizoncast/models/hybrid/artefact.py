@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from horizoncast.store.plain import canonical, json_file, parse_json
 
 Floats = npt.NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 FILE = "hybrid.json"
 
 
@@ -44,6 +44,13 @@ class HybridParts:
         None where Chronos stays as it is.
     trained_until
         Last date that any of the training saw; the parts answer cutoffs from then on.
+    branches
+        Digest of each branch whose rows they were learned from, by name: beside other rows they mean
+        nothing (`differing`).
+    model
+        Checkpoint of the Chronos branch that the training made and kept; empty for the member's own.
+    omega
+        Of the joint fine-tuning: ``omega_0 + omega_1 log h`` more in favour of chronos; 0 without one.
     revision
         Of the code that learned them.
     stages
@@ -55,10 +62,15 @@ class HybridParts:
     gate: Gate | None
     adaptation: DomainAdaptationLayer | None
     trained_until: np.datetime64
+    branches: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    omega: tuple[float, float] = (0.0, 0.0)
     revision: str = ""
     stages: tuple[Ruling, ...] = ()
 
     def __post_init__(self) -> None:
+        if not np.isfinite(self.omega).all():
+            raise StoreError("a joint fine-tuning's omega is finite", value=self.omega)
         for part in (self.gate, self.adaptation):
             if part is not None and part.trained_until > self.trained_until:
                 raise StoreError(
@@ -75,17 +87,34 @@ class HybridParts:
     @property
     def neutral(self) -> bool:
         """Whether nothing learned is in use."""
-        return self.gate is None and self.adaptation is None
+        return self.gate is None and self.adaptation is None and not any(self.omega)
+
+    def differing(self, running: Mapping[str, str]) -> tuple[str, ...]:
+        """Branches, of those in `running` by name and digest, that are not the ones learned from."""
+        return tuple(name for name, digest in running.items() if self.branches.get(name) != digest)
+
+    def unused(self) -> HybridParts:
+        """The same record with nothing learned in it."""
+        return replace(self, gate=None, adaptation=None, omega=(0.0, 0.0))
 
     def at(self, cutoff: np.datetime64) -> HybridParts:
         """The parts that may answer a cutoff: themselves from `trained_until` on, neutral ones before."""
-        return self if cutoff >= self.trained_until else replace(self, gate=None, adaptation=None)
+        return self if cutoff >= self.trained_until else self.unused()
 
     def log_odds(self, context: Context, leads: npt.ArrayLike, *, strength: float = 1.0) -> Floats:
-        """(H,) log-odds for chronos: of the gate, or of the known rule at a strength where there is none."""
+        """(H,) log-odds for chronos: of the gate, or of the known rule at a strength where there is none.
+
+        What the joint fine-tuning found is added to either.
+        """
+        joint = joint_log_odds(self.omega, leads)
         if self.gate is not None:
-            return self.gate.log_odds(context, leads)
-        return np.full(np.shape(leads), prior_log_odds(context, strength=strength))
+            return self.gate.log_odds(context, leads) + joint
+        return prior_log_odds(context, strength=strength) + joint
+
+
+def joint_log_odds(omega: tuple[float, float], leads: npt.ArrayLike) -> Floats:
+    """(H,) ``omega_0 + omega_1 log h`` at leads (1-based)."""
+    return np.asarray(omega[0] + omega[1] * np.log(np.asarray(leads, dtype=np.float64)))
 
 
 def write_parts(folder: Path, parts: HybridParts) -> Path:
@@ -136,8 +165,11 @@ def _parts(item: Mapping[str, Any]) -> HybridParts:
         gate=None if gate is None else _gate(gate),
         adaptation=None if adaptation is None else _adaptation(adaptation),
         trained_until=_stamp(item["trained_until"]),
+        branches={str(name): str(digest) for name, digest in item["branches"].items()},
+        model=str(item["model"]),
+        omega=_omega(item["omega"]),
         revision=str(item["revision"]),
-        stages=tuple(_ruling(stage) for stage in item["stages"]),
+        stages=tuple(ruling_of(stage) for stage in item["stages"]),
     )
 
 
@@ -149,7 +181,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         strength=float(item["strength"]),
         trained_until=_stamp(item["trained_until"]),
         windows=int(item["windows"]),
-        ruling=_ruling(item["ruling"]),
+        ruling=ruling_of(item["ruling"]),
     )
 
 
@@ -160,7 +192,7 @@ def _adaptation(item: Mapping[str, Any]) -> DomainAdaptationLayer:
         log_scale=_numbers(item["log_scale"]),
         trained_until=_stamp(item["trained_until"]),
         windows=int(item["windows"]),
-        ruling=_ruling(item["ruling"]),
+        ruling=ruling_of(item["ruling"]),
     )
 
 
@@ -172,7 +204,8 @@ def _units(item: Mapping[str, Any]) -> Units:
     )
 
 
-def _ruling(item: Mapping[str, Any]) -> Ruling:
+def ruling_of(item: Mapping[str, Any]) -> Ruling:
+    """A ruling from its plain values."""
     gain, error, p_value = (
         float("nan") if item[name] is None else float(item[name])
         for name in ("gain", "standard_error", "p_value")
@@ -187,6 +220,11 @@ def _ruling(item: Mapping[str, Any]) -> Ruling:
         windows=int(item["windows"]),
         blocks=int(item["blocks"]),
     )
+
+
+def _omega(items: Any) -> tuple[float, float]:
+    first, second = _numbers(items)
+    return first, second
 
 
 def _numbers(items: Any) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from horizoncast.calendar import Dates
 from horizoncast.errors import BankError, ModelError
 from horizoncast.models.hybrid.context import Context, known_share
 from horizoncast.models.hybrid.fitting import Units, grid_of, minimise, pinball_slope
-from horizoncast.models.hybrid.judge import Bools, Origins, Ruling, joined, prove
+from horizoncast.models.hybrid.judge import Bools, Origins, Ruling, joined, losses_of, prove
 from horizoncast.store.plain import canonical
 
 Floats = npt.NDArray[np.float64]
@@ -167,7 +167,9 @@ def fused_share(confidence: Floats, accuracy: Floats, log_odds: Floats) -> Float
     return _tilted(plain[0], plain[1], log_odds)
 
 
-def train_gate(sets: Sequence[GateRows], *, strength: float = 1.0) -> tuple[Gate | None, Ruling]:
+def train_gate(
+    sets: Sequence[GateRows], *, strength: float = 1.0, own: int | None = None
+) -> tuple[Gate | None, Ruling]:
     """Learn a gate, and let the judge compare it with the prior on later windows.
 
     Least mean pinball loss of the fused quantiles plus ridge toward the prior; the weight of the data is the
@@ -180,6 +182,8 @@ def train_gate(sets: Sequence[GateRows], *, strength: float = 1.0) -> tuple[Gate
         Matured rows of one or more horizons and series, at the same levels.
     strength
         Of the prior.
+    own
+        Place of the set that the judge looks at; None for all of them.
 
     Returns
     -------
@@ -201,7 +205,7 @@ def train_gate(sets: Sequence[GateRows], *, strength: float = 1.0) -> tuple[Gate
     def learn(past: Bools) -> _Fit:
         return _fit(cells, past, origins.n_eff(past))
 
-    ruling = prove("gate", origins, learn, lambda fit: _losses(cells, fit))
+    ruling = prove("gate", origins, learn, lambda fit: losses_of(origins, _losses(cells, fit), own))
     if not ruling.kept:
         return None, ruling
     return _gate(learn(np.ones(len(origins.cutoffs), bool)), origins, strength, ruling), ruling

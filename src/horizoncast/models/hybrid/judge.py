@@ -127,6 +127,15 @@ class Origins:
         return min(float(here.sum()), 1.0 + span / length)
 
 
+def losses_of(origins: Origins, losses: Floats, own: int | None) -> Floats:
+    """(N,) losses, NaN for windows of other sets than the one a ruling is about; None is about all of them.
+
+    A part learned from several sets is used for one: on that one it must win, in stretches of its own
+    horizon, which a longer one pooled with it would make too few.
+    """
+    return losses if own is None else np.where(origins.group == own, losses, np.nan)
+
+
 def joined(sets: list[tuple[str, Dates, Dates]]) -> Origins:
     """Origins of sets of rows: name of the series, (W,) cutoffs and (W,) ends of each."""
     return Origins(
