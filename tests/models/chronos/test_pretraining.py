@@ -17,9 +17,9 @@ from horizoncast.models.chronos.places import SHIPPED, SHIPPED_NAME  # noqa: E40
 from horizoncast.models.chronos.pretrain.export import put_scores, save_model  # noqa: E402
 from horizoncast.models.chronos.pretrain.network import LEVELS, STEPS, build, forward  # noqa: E402
 from horizoncast.models.chronos.pretrain.objective import losses, walk_quantiles  # noqa: E402
-from horizoncast.models.chronos.pretrain.stages import FIRST  # noqa: E402
 from horizoncast.models.chronos.pretrain.synthetic import Synthesiser  # noqa: E402
 from horizoncast.models.chronos.pretrain.training import (  # noqa: E402
+    FIRST,
     Recipe,
     Stage,
     Training,
@@ -321,18 +321,3 @@ def test_the_checkpoint_that_ships_forecasts_rates_as_well_as_the_walk(
     assert _pinball(found, truth) < 1.02 * _pinball(walk, truth)
     inside = (truth > found[:, LEVELS.index(0.1)]) & (truth < found[:, LEVELS.index(0.9)])
     assert 0.7 < inside.float().mean() < 0.9
-
-
-def test_days_of_a_week_have_levels_of_their_own_and_come_back() -> None:
-    source = Synthesiser("cpu", 3)
-    day, week = torch.full((8, 1), 24.0), torch.full((8, 1), 168.0)
-    found = source.day_types(source.cycle(day, 504), day, week)
-    torch.testing.assert_close(found[:, :336], found[:, 168:], atol=1e-3, rtol=0.0)
-    assert ((found[:, :144] - found[:, 24:168]).abs().max(dim=1).values > 0.05).all()
-
-
-def test_stages_without_days_draw_what_they_drew_before() -> None:
-    kinds = (("structured", 1.0),)
-    before, after = (Synthesiser("cpu", 5, **more).batch(6, 200, kinds) for more in ({}, {"days": 0.0}))
-    torch.testing.assert_close(before, after, atol=0.0, rtol=0.0)
-    assert not torch.equal(Synthesiser("cpu", 5, two_cycles=9.0, days=1.0).batch(6, 200, kinds), before)

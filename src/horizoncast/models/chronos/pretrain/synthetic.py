@@ -46,21 +46,16 @@ class Synthesiser:
         Factor on the shares of calendars with two cycles.
     wander
         Share of the structured series whose level is a random walk besides its trend.
-    days
-        Share of the series with two cycles in which every day of the week has a level of its own, and some
-        days another course.
     """
 
-    def __init__(
-        self, device: str, seed: int = 0, *, two_cycles: float = 1.0, wander: float = 0.0, days: float = 0.0
-    ) -> None:
+    def __init__(self, device: str, seed: int = 0, *, two_cycles: float = 1.0, wander: float = 0.0) -> None:
         import torch
 
         self.torch = torch
         self.device = device
         self.generator = torch.Generator(device=device)
         self.generator.manual_seed(seed)
-        self.wander, self.days = wander, days
+        self.wander = wander
         table = torch.tensor(CALENDARS, device=device)
         self._first, self._second = table[:, 1], table[:, 2]
         self._share = table[:, 0] * torch.where(self._second > 0, two_cycles, 1.0)
@@ -192,9 +187,6 @@ class Synthesiser:
         added = inner + share * torch.where(self.chance(0.5, count, 1), week, block)
         multiplied = inner * (1 + (0.6 * share * week).clamp(-0.9, 2.0))
         mixed = torch.where(self.chance(0.4, count, 1), multiplied, added)
-        if self.days > 0:
-            typed = self.chance(self.days, count, 1) & has_second
-            mixed = torch.where(typed, self.day_types(inner, first, second), mixed)
         sway = torch.cos(
             2
             * math.pi
@@ -204,18 +196,6 @@ class Synthesiser:
             )
         )
         return standardised(mixed * (1 + 0.4 * self.uniform(count, 1) * sway * self.chance(0.4, count, 1)))
-
-    def day_types(self, inner: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """A cycle whose turns differ: each has its level, some have another course. Shape (B, T)."""
-        torch, (count, length) = self.torch, inner.shape
-        turn = torch.floor(self.time(length) / first + self.uniform(count, 1)).long()
-        turn = turn % (second / first).round().clamp(1, 63).long()
-        levels = self.normal(count, 64) * self.log_uniform(count, 1, low=0.05, high=1.0)
-        free = (self.uniform(count, 64) < 0.3).float() * self.chance(0.7, count, 1)
-        other = self.cycle(first, length) * self.uniform(count, 1, low=0.2, high=1.2)
-        mix = self.uniform(count, 1) * torch.gather(free, 1, turn)
-        found: Tensor = inner * (1 - mix) + other * mix + torch.gather(levels, 1, turn)
-        return found
 
     def trend(self, count: int, length: int) -> Tensor:
         """Straight, bent, exponential or levelling off. Shape (B, T), unit variance."""

@@ -16,13 +16,112 @@ from typing import TYPE_CHECKING, Any
 from horizoncast.errors import ConfigError, StoreError
 from horizoncast.models.chronos.pretrain.network import CONTEXT, STEPS, build
 from horizoncast.models.chronos.pretrain.objective import losses
-from horizoncast.models.chronos.pretrain.stages import SHIPPED, Stage
 from horizoncast.models.chronos.pretrain.synthetic import Synthesiser
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 STATE, PROGRESS = "state.safetensors", "progress.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a training.
+
+    Parameters
+    ----------
+    until
+        Step it ends before.
+    rate, fall
+        Learning rate of AdamW; steps between which it falls along a cosine to a hundredth, None for flat.
+    pull
+        Weight of the distance from the random walk on pure walks. A network this small tells prices from
+        seasons slowly: with a weak pull its intervals are too narrow on the one and wide on the other.
+    lengths
+        Context lengths with their shares.
+    kinds
+        Kinds of series with their shares; the first are the pure random walks.
+    two_cycles
+        How much more often than in the table of calendars a series has two cycles, such as a day and a week.
+    wander
+        Share of the structured series whose level is a random walk besides its trend.
+    """
+
+    until: int
+    pull: float
+    lengths: tuple[tuple[int, float], ...]
+    kinds: tuple[tuple[str, float], ...]
+    rate: float = 1e-3
+    fall: tuple[int, int] | None = None
+    two_cycles: float = 1.0
+    wander: float = 0.0
+
+
+FIRST = Stage(
+    until=2_500,
+    pull=0.3,
+    lengths=((48, 0.12), (96, 0.22), (144, 0.2), (192, 0.14), (264, 0.1), (384, 0.1), (528, 0.12)),
+    kinds=(
+        ("prices", 0.22),
+        ("structured", 0.5),
+        ("levels", 0.09),
+        ("reverting", 0.05),
+        ("oscillations", 0.04),
+        ("counts", 0.05),
+        ("coloured", 0.03),
+        ("steps", 0.02),
+    ),
+)
+SECOND = Stage(
+    until=4_750,
+    fall=(2_500, 9_000),
+    pull=2.0,
+    lengths=((48, 0.1), (96, 0.18), (144, 0.17), (192, 0.12), (264, 0.08), (384, 0.15), (528, 0.2)),
+    kinds=(
+        ("prices", 0.28),
+        ("structured", 0.46),
+        ("levels", 0.08),
+        ("reverting", 0.04),
+        ("oscillations", 0.04),
+        ("counts", 0.05),
+        ("coloured", 0.03),
+        ("steps", 0.02),
+    ),
+    two_cycles=3.0,
+)
+THIRD = replace(
+    SECOND,
+    until=6_500,
+    lengths=((48, 0.12), (96, 0.22), (144, 0.2), (192, 0.11), (264, 0.06), (384, 0.12), (528, 0.17)),
+    wander=0.6,
+)
+FOURTH = replace(
+    THIRD,
+    until=10_750,
+    rate=7e-4,
+    fall=(6_500, 10_750),
+    lengths=((48, 0.14), (96, 0.24), (144, 0.22), (192, 0.1), (264, 0.05), (384, 0.1), (528, 0.15)),
+    kinds=(
+        ("prices", 0.26),
+        ("structured", 0.5),
+        ("levels", 0.08),
+        ("reverting", 0.03),
+        ("oscillations", 0.03),
+        ("counts", 0.05),
+        ("coloured", 0.03),
+        ("steps", 0.02),
+    ),
+    wander=0.85,
+)
+FIFTH = replace(
+    FOURTH,
+    until=13_250,
+    rate=5e-4,
+    fall=(10_750, 13_250),
+    lengths=((48, 0.2), (96, 0.22), (144, 0.13), (192, 0.07), (264, 0.04), (384, 0.12), (528, 0.22)),
+    two_cycles=5.0,
+    wander=0.95,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +150,7 @@ class Recipe:
     warmup: int = 100
     clip: float = 1.0
     smoothing: float = 0.998
-    stages: tuple[Stage, ...] = SHIPPED
+    stages: tuple[Stage, ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
     seed: int = 0
     half: bool = True
 
@@ -107,11 +206,7 @@ def batch_of(recipe: Recipe, step: int, device: str) -> tuple[Tensor, Tensor]:
 
     stage = recipe.stage(step)
     source = Synthesiser(
-        device,
-        recipe.seed * 1_000_003 + step,
-        two_cycles=stage.two_cycles,
-        wander=stage.wander,
-        days=stage.days,
+        device, recipe.seed * 1_000_003 + step, two_cycles=stage.two_cycles, wander=stage.wander
     )
     shares = torch.tensor([share for _, share in stage.lengths])
     pick = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
