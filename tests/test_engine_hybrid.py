@@ -14,6 +14,7 @@ from horizoncast.ensemble.gate import Status
 from horizoncast.ensemble.records import BRANCHES, HYBRID
 from horizoncast.errors import ModelError
 from horizoncast.forecast import Failure, Forecast
+from horizoncast.models.hybrid.adaptation import DomainAdaptationLayer
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, write_parts
 from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.models.hybrid.fitting import Units
@@ -162,14 +163,35 @@ def gate(until: np.datetime64) -> Gate:
     )
 
 
-def learned(folder: Path, until: np.datetime64, members: tuple[MemberSetting, ...] = ()) -> None:
-    """A gate on disk, learned beside these members, where a service of the name t looks for it."""
+def adaptation(until: np.datetime64, names: tuple[str, ...]) -> DomainAdaptationLayer:
+    """A small shift whatever the features."""
+    size = len(names)
+    return DomainAdaptationLayer(
+        units=Units(names=names, centre=(0.0,) * size, spread=(1.0,) * size),
+        shift=(0.1,) + (0.0,) * size,
+        log_scale=(0.0,) * (1 + size),
+        trained_until=until,
+        windows=100,
+        ruling=Ruling(stage="adaptation", kept=True, reason="for a test"),
+    )
+
+
+def learned(
+    folder: Path,
+    until: np.datetime64,
+    members: tuple[MemberSetting, ...] = (),
+    adapted: tuple[str, ...] = (),
+) -> None:
+    """A gate on disk, learned beside these members, where a service of the name t looks for it.
+
+    With features named, an adaptation to them besides.
+    """
     found = gate(until)
     parts = HybridParts(
         series=SERIES.name,
         service="t",
         gate=found,
-        adaptation=None,
+        adaptation=adaptation(until, adapted) if adapted else None,
         trained_until=until,
         branches=branch_digests(EngineConfig(members=members), "t") if members else {},
         stages=(found.ruling,),
@@ -208,6 +230,28 @@ def test_damaged_parts_are_refused_told_and_not_used(monkeypatch: pytest.MonkeyP
     parts, problems = learned_parts(setting, SERIES.name, "t", {})
     assert parts is None
     assert len(problems) == 1
+
+
+def test_parts_of_another_series_are_not_used(tmp_path: Path) -> None:
+    learned(tmp_path, SERIES.dates[100])
+    (tmp_path / SERIES.name).rename(tmp_path / "other")
+    setting = HybridSetting(config=HybridConfig(parts=str(tmp_path)))
+    parts, problems = learned_parts(setting, "other", "t", {})
+    assert parts is None
+    assert f"learned for {SERIES.name} t" in problems[0]
+
+
+def test_an_adaptation_to_covariates_that_are_gone_is_told_and_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    members = parts_of(monkeypatch)
+    learned(tmp_path, SERIES.dates[100], members, adapted=("momentum_1", "copper.change_1"))
+    result = run(members, parts=str(tmp_path))
+    fusion = result.decision.fusion
+    assert fusion is not None
+    assert any("copper.change_1" in reason for reason in result.status_reasons)
+    assert (fusion.log_odds > 0.9).all()  # the gate stays
+    assert "adaptation" not in fusion.trained
 
 
 def test_on_its_own_from_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from horizoncast.engine.result import MemberOutcome
 from horizoncast.engine.settings import EngineConfig, HybridSetting
 from horizoncast.ensemble.hybrid import Fusion, FusionInputs, Joined
 from horizoncast.ensemble.records import BRANCHES, HYBRID
-from horizoncast.errors import HistoryTooShortError, StoreError
+from horizoncast.errors import HistoryTooShortError, ModelError, StoreError
 from horizoncast.forecast import Failure, Forecast, ModelIdentity
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, read_parts
 from horizoncast.models.hybrid.context import Context, context_of
-from horizoncast.models.hybrid.features import feature_rows
+from horizoncast.models.hybrid.features import feature_names, feature_rows
 from horizoncast.models.hybrid.gate import prior_log_odds
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
@@ -32,6 +33,8 @@ Floats = npt.NDArray[np.float64]
 
 SEASONS, FEWEST = 10, 600
 """Newest sessions that the context is read from: so many seasons, at least so many sessions."""
+
+UNUSED = "the hybrid runs without what it learned"
 
 NEUTRAL = Context(season=0.0, trend=0.0, volatility=0.5, entropy=1.0)
 """Context of a history too short to have one."""
@@ -59,6 +62,8 @@ def fusion_of(
     cutoffs = np.concatenate([bank.cutoffs, live.cutoffs])
     running = {name: a.identity.digest for name in BRANCHES if isinstance(a := answers.get(name), Forecast)}
     parts, problems = learned_parts(setting, series.name, config.service, running)
+    parts, unfit = _fitting(parts, series)
+    problems += unfit
     contexts = contexts_of(series, cutoffs)
     steps = bank.horizon.steps
     inputs = FusionInputs(
@@ -132,10 +137,23 @@ def learned_parts(
     try:
         parts = read_parts(folder)
     except StoreError as error:
-        return None, [f"the hybrid runs without what it learned: {error}"]
+        return None, [f"{UNUSED}: {error}"]
+    if (parts.series, parts.service) != (series, service):
+        return None, [f"{UNUSED}: it was learned for {parts.series} {parts.service}"]
     others = parts.differing(running)
     if others and not parts.neutral:
-        return None, [f"the hybrid runs without what it learned: {words_of_differing(parts, others)}"]
+        return None, [f"{UNUSED}: {words_of_differing(parts, others)}"]
+    return parts, []
+
+
+def _fitting(parts: HybridParts | None, series: Series) -> tuple[HybridParts | None, list[str]]:
+    """The parts, without an adaptation that reads features which the series no longer has."""
+    if parts is None or parts.adaptation is None:
+        return parts, []
+    try:
+        parts.adaptation.require(feature_names(series, season_of(series.periods, len(series))))
+    except ModelError as error:
+        return replace(parts, adaptation=None), [f"{UNUSED}: {error}"]
     return parts, []
 
 
