@@ -134,7 +134,8 @@ def test_without_a_hybrid_the_week_before_there_is_nothing_to_compare_with(earli
 
 def test_what_is_not_known_is_said_to_be_so():
     line = hybrid_line(with_hybrids(replace(NOW, state="", doubt=None)), "en")
-    assert line.startswith("hybrid: chronos carries 57\u00a0% of its weight, unknown of its variance")
+    words = "hybrid: chronos carries 57\u00a0% of its weight, its doubt about parameters is not known"
+    assert line == words
     failed = replace(NOW, reason="a part gave no live forecast", weight=None, doubt=None)
     line = hybrid_line(with_hybrids(NOW, failed), "en")
     assert line == "hybrid (on): could not be made, a part gave no live forecast"

@@ -34,7 +34,12 @@ def hybrid_line(decisions: Sequence[DecisionPoint], language: str) -> str:
     name = f"{HYBRID} ({state})" if now.state else HYBRID
     if now.reason:
         return text("review.hybrid.unmade", language, name=name, reason=now.reason)
-    line = text("review.hybrid.line", language, name=name, **_shares(now, language))
+    shares = _shares(now, language)
+    line = (
+        text("review.hybrid.undoubted", language, name=name, share=shares["share"])
+        if now.doubt is None
+        else text("review.hybrid.line", language, name=name, **shares)
+    )
     earlier = week_before(decisions)
     if earlier is None or earlier.hybrid is None or earlier.hybrid.reason:
         return line
