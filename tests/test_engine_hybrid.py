@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from horizoncast.engine import EngineConfig, EngineResult, ForecastEngine, HybridSetting, MemberSetting
+from horizoncast.engine.branches import branch_digests
 from horizoncast.engine.chronosx import ChronosXBayesianHybrid
 from horizoncast.engine.hybrid import contexts_of, learned_parts
 from horizoncast.ensemble.gate import Status
@@ -22,7 +23,6 @@ from horizoncast.models.hybrid.gate import FEATURES, Gate
 from horizoncast.models.hybrid.judge import Ruling
 from horizoncast.policy.states import MemberState
 from horizoncast.series import Series
-from horizoncast.service.hybrid_subjects import branch_digests
 from support import market, weekly_season
 from toys import enter
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from horizoncast.engine import ForecastEngine, HybridSetting
+from horizoncast.engine.branches import branch_digests
 from horizoncast.engine.hybrid import learned_parts, words_of_differing
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, write_parts
 from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.policy.states import MemberState
-from horizoncast.service.hybrid_subjects import branch_digests
 from hybrid_toys import HORIZON, SERVICE, enter_branches, restless_series, toy_config
 
 LONG_AGO = np.datetime64("2015-06-01", "s")

@@ -14,6 +14,7 @@ from horizoncast.series import Series
 from horizoncast.service.backtesting import Span, run_backtest
 from horizoncast.service.comparing import WORTH, Comparison, run_comparison
 from horizoncast.service.settings import Settings, load_settings
+from hybrid_toys import enter_branches
 from small_target import NAIVES_ONLY, write_target
 
 SPAN = Span(first=np.datetime64("2023-09-01", "s"), last=np.datetime64("2023-10-31", "s"))
@@ -150,3 +151,38 @@ def test_a_series_without_season_has_no_seasonal_naive(settings: Settings, serie
     plain = replace(series, periods=())
     with pytest.raises(DataError, match="no season"):
         run_comparison(settings, plain, ("random_walk", "seasonal_naive"), SPAN)
+
+
+@pytest.fixture
+def with_hybrid(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Two toys in the places of the hybrid's parts, one of which is always wrong in the same direction."""
+    enter_branches(monkeypatch)
+    parts = {f"members.{name}.state": "on" for name in ("chronos", "autoformer", "hybrid")}
+    return {**NAIVES_ONLY, "target": "toy.toml", **parts, "members.autoformer.error": "1.0"}
+
+
+def test_the_hybrid_is_compared_as_decisions_on_the_past_make_it(
+    root: Path, series: Series, with_hybrid: dict[str, str]
+) -> None:
+    settings = load_settings("forecaster_7d", root=root, environ={}, overrides=with_hybrid)
+    found = run_comparison(settings, series, ("chronos", "hybrid"), SPAN, seeds=1)
+    past = run_backtest(settings, series, SPAN)
+    np.testing.assert_array_equal(found.quantiles[1], past.subjects["hybrid"])
+    assert {score.subject for score in past.scores} >= {"chronos", "autoformer", "hybrid", "shipped"}
+    off = load_settings(
+        "forecaster_7d", root=root, environ={}, overrides=with_hybrid | {"members.hybrid.state": "off"}
+    )
+    without = run_backtest(off, series, SPAN)
+    assert "hybrid" not in without.subjects
+    assert not np.array_equal(without.subjects["shipped"], past.subjects["shipped"])
+    again = run_comparison(off, series, ("chronos", "hybrid"), SPAN, seeds=1)
+    np.testing.assert_array_equal(again.quantiles[1], found.quantiles[1])
+
+
+def test_the_ensemble_with_a_hybrid_is_the_one_that_would_be_published(
+    root: Path, series: Series, with_hybrid: dict[str, str]
+) -> None:
+    settings = load_settings("forecaster_7d", root=root, environ={}, overrides=with_hybrid)
+    found = run_comparison(settings, series, ("hybrid", "ensemble"), SPAN, seeds=1)
+    past = run_backtest(settings, series, SPAN)
+    np.testing.assert_array_equal(found.quantiles[1], past.subjects["shipped"])

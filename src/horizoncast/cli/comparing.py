@@ -24,8 +24,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="What runs now: a member, or ensemble.")],
-    b: Annotated[str, typer.Argument(help="What would take its place: a member, or ensemble.")],
+    a: Annotated[str, typer.Argument(help="What runs now: a member, hybrid, or ensemble.")],
+    b: Annotated[str, typer.Argument(help="What would take its place: a member, hybrid, or ensemble.")],
     *,
     service: Annotated[str, typer.Option("--service", help="Name of a service, as in forecaster_30d.")],
     target: TargetFile = None,
@@ -51,7 +51,7 @@ def compare(
     config: Config = None,
     env_file: EnvFile = None,
 ) -> None:
-    """Compare two members, or one and the ensemble, over the same cutoffs."""
+    """Compare two members, the hybrid or the ensemble, over the same cutoffs."""
     from horizoncast.cli.options import Common, parse_date
     from horizoncast.cli.screen import Screen, print_json
 

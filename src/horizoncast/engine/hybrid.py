@@ -46,6 +46,8 @@ def fusion_of(
     live: Bank,
     config: EngineConfig,
     answers: Mapping[str, Forecast | Failure],
+    *,
+    running: Mapping[str, str] | None = None,
 ) -> tuple[Fusion | None, list[str]]:
     """The hybrid of a run, None where it is off, and what is wrong with its learned parts.
 
@@ -55,12 +57,15 @@ def fusion_of(
         Matured cutoffs, and the one to be forecast.
     answers
         What each member answered at the live cutoff.
+    running
+        Digest of each branch, for decisions on the past alone; None takes them from the answers.
     """
     setting = config.hybrid
     if setting.state is MemberState.OFF:
         return None, []
     cutoffs = np.concatenate([bank.cutoffs, live.cutoffs])
-    running = {name: a.identity.digest for name in BRANCHES if isinstance(a := answers.get(name), Forecast)}
+    if running is None:
+        running = {n: a.identity.digest for n in BRANCHES if isinstance(a := answers.get(n), Forecast)}
     parts, problems = learned_parts(setting, series.name, config.service, running)
     parts, unfit = _fitting(parts, series)
     problems += unfit

@@ -16,7 +16,11 @@ import numpy.typing as npt
 from horizoncast.bank import Bank
 from horizoncast.calendar import Dates, as_stamp
 from horizoncast.engine import EngineConfig, ForecastEngine, evaluate
+from horizoncast.engine.branches import branch_digests
+from horizoncast.engine.hybrid import fusion_of
 from horizoncast.ensemble.decision import MIN_WINDOWS, best_naive
+from horizoncast.ensemble.hybrid import Fusion
+from horizoncast.ensemble.records import BRANCHES, HYBRID
 from horizoncast.ensemble.replay import Replay, replay
 from horizoncast.ensemble.weights import RULE_NAMES
 from horizoncast.errors import ConfigError, DataError
@@ -82,7 +86,7 @@ class SubjectScore:
     Parameters
     ----------
     subject
-        A member, a weighting rule (without skill factor and width factor), or ``shipped``.
+        A member, ``hybrid``, a weighting rule (without skill factor and width factor), or ``shipped``.
     cutoffs
         Cutoffs it has a forecast at.
     values
@@ -108,7 +112,7 @@ class BacktestResult:
     bank
         The scored cutoffs, (R,), members' rows in the scale.
     subjects
-        (R, H, Q) quantiles in the scale by subject: members, rules, ``shipped``.
+        (R, H, Q) quantiles in the scale by subject: members, rules, ``hybrid`` unless it is off, ``shipped``.
     reference
         The naive that ratios are relative to, the better one on the scored cutoffs.
     scores, verdicts
@@ -180,10 +184,11 @@ def run_backtest(
     plan = backtest_plan(series, horizon, span, config)
     config = patient(config, len(plan.cutoffs))
     engine = ForecastEngine(config, cache=BankCache(settings.cache_folder / "backtest"))
-    bank, _ = engine.fill(series, plan, progress=progress)
+    bank, live = engine.fill(series, plan, progress=progress)
+    fusion = past_fusion(series, bank, live, config)
     states = {m.name: m.state for m in config.members} | dict.fromkeys(NAIVES, MemberState.ON)
     first = first_scored(bank, span, config)
-    shipped = since(replay(bank, states, config.decision), first)
+    shipped = since(replay(bank, states, config.decision, fusion=fusion), first)
     if not len(shipped.places):
         raise DataError(
             f"{series.name}: no cutoff of the span has {MIN_WINDOWS} matured ones before it",
@@ -193,7 +198,9 @@ def run_backtest(
     subjects = {name: scored.quantiles[k] for k, name in enumerate(scored.members)}
     for rule in RULE_NAMES:
         plain = replace(config.decision, rule=rule, shrink=False, calibrate=False)
-        subjects[rule] = since(replay(bank, states, plain), first).quantiles
+        subjects[rule] = since(replay(bank, states, plain, fusion=fusion), first).quantiles
+    if shipped.hybrid is not None and np.isfinite(shipped.hybrid).any():
+        subjects[HYBRID] = shipped.hybrid
     subjects[SHIPPED] = shipped.quantiles
     reference = best_naive(scored, [name for name in NAIVES if name in scored.members])
     _, verdicts = evaluate(series, bank, shipped, reference)
@@ -286,7 +293,16 @@ def since(replayed: Replay, first: np.datetime64) -> Replay:
         places=replayed.places[keep],
         quantiles=replayed.quantiles[keep],
         decisions=tuple(d for d, k in zip(replayed.decisions, keep, strict=True) if k),
+        hybrid=None if replayed.hybrid is None else replayed.hybrid[keep],
     )
+
+
+def past_fusion(series: Series, bank: Bank, live: Bank, config: EngineConfig) -> Fusion | None:
+    """The hybrid for decisions taken again at the cutoffs of a bank; None where it is off or has no parts."""
+    if config.hybrid.state is MemberState.OFF or not set(BRANCHES) <= set(bank.members):
+        return None
+    fusion, _ = fusion_of(series, bank, live, config, {}, running=branch_digests(config, config.service))
+    return fusion
 
 
 def score_against(

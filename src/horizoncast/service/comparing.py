@@ -1,4 +1,4 @@
-"""Two members, or one and the ensemble, over the same cutoffs: what a change from A to B would mean.
+"""Two members, the hybrid or the ensemble, over the same cutoffs: what a change from A to B would mean.
 
 Letters in shapes: R scored cutoffs, H steps, Q levels.
 """
@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from horizoncast.bank import Bank
 from horizoncast.engine import ENSEMBLE, EngineConfig, ForecastEngine, cutoff_losses
+from horizoncast.ensemble.hybrid import Fusion
+from horizoncast.ensemble.records import BRANCHES, HYBRID
 from horizoncast.ensemble.replay import replay
 from horizoncast.errors import ConfigError, DataError, UnknownNameError
 from horizoncast.forecast import Failure
@@ -26,6 +28,7 @@ from horizoncast.service.backtesting import (
     SubjectScore,
     backtest_plan,
     first_scored,
+    past_fusion,
     patient,
     score_against,
     since,
@@ -41,6 +44,9 @@ from horizoncast.validation.significance import Verdict, compare
 from horizoncast.validation.splitter import CutoffPlan
 
 Floats = npt.NDArray[np.float64]
+
+REPLAYED = {ENSEMBLE, HYBRID}
+"""Names that are no members: decisions taken again at every cutoff."""
 
 SHARES = (0.8, 0.95)
 """Prediction intervals whose coverage is compared."""
@@ -147,7 +153,7 @@ def run_comparison(
     Parameters
     ----------
     names
-        A and B: names of members, or ``ensemble``.
+        A and B: names of members, ``hybrid``, or ``ensemble``.
     seeds
         Seeds in all; 1 does not look at stability.
 
@@ -161,13 +167,19 @@ def run_comparison(
     require_two(names)
     horizon = Horizon.parse(settings.horizon)
     config = _asked(settings.engine_config(horizon), names)
-    plan = _plan(series, horizon, span, config, whole=ENSEMBLE in names)
+    whole = bool(REPLAYED & set(names))
+    plan = _plan(series, horizon, span, config, whole=whole)
     config = patient(config, len(plan.cutoffs))
     cache = BankCache(settings.cache_folder / "compare")
     bank, live = ForecastEngine(config, cache=cache).fill(series, plan, progress=progress)
-    first = plan.cutoffs[0] if ENSEMBLE not in names else first_scored(bank, span, config)
+    first = first_scored(bank, span, config) if whole else plan.cutoffs[0]
     scored = bank.cutoffs >= first
-    rows = [_rows(name, bank, scored, config) for name in names]
+
+    def rows_of(name: str, some: Bank) -> Floats:
+        fusion = past_fusion(series, some, live, config) if name in REPLAYED else None
+        return _rows(name, some, scored, config, fusion)
+
+    rows = [rows_of(name, bank) for name in names]
     both = np.asarray(np.isfinite(np.stack(rows)).all(axis=(0, 2, 3)))
     timed = _timed(config, series, plan, progress)
     if not both.any():
@@ -180,7 +192,7 @@ def run_comparison(
     stability = [
         stability_of(
             quantiles[i],
-            [_rows(name, again, scored, config)[both] for again in reruns.of(_members((name,), config))],
+            [rows_of(name, again)[both] for again in reruns.of(_members((name,), config))],
             kept,
             reruns.verdict(_members((name,), config)),
         )
@@ -220,31 +232,37 @@ def require_two(names: tuple[str, str]) -> None:
     ConfigError, NotInstalledError
         As `run_comparison`.
     """
-    known = (*MEMBERS, ENSEMBLE)
+    known = (*MEMBERS, HYBRID, ENSEMBLE)
     for name in names:
         if name not in known:
             raise UnknownNameError.of("member", name, known)
-        if name != ENSEMBLE:
-            member_class(name)  # says what to install before anything is computed
+        for member in BRANCHES if name == HYBRID else (name,) if name != ENSEMBLE else ():
+            member_class(member)  # says what to install before anything is computed
     if names[0] == names[1]:
         raise ConfigError("a member is compared with itself", value=names[0], allowed=", ".join(known))
 
 
 def _asked(config: EngineConfig, names: tuple[str, str]) -> EngineConfig:
-    """Members that run: both, and those of the ensemble where it is one of them."""
-    members = []
-    for setting in config.members:
-        state = setting.state if ENSEMBLE in names else MemberState.OFF
-        if setting.name in names and state is MemberState.OFF:
-            state = MemberState.SHADOW
-        members.append(replace(setting, state=state))
-    return replace(config, members=tuple(members))
+    """Members that run: both, the hybrid's parts, and those of the ensemble where it is one of them."""
+    whole = ENSEMBLE in names
+    wanted = {*names, *(BRANCHES if HYBRID in names else ())}
+
+    def state_of(name: str, own: MemberState) -> MemberState:
+        state = own if whole else MemberState.OFF
+        return MemberState.SHADOW if name in wanted and state is MemberState.OFF else state
+
+    return replace(
+        config,
+        members=tuple(replace(m, state=state_of(m.name, m.state)) for m in config.members),
+        hybrid=replace(config.hybrid, state=state_of(HYBRID, config.hybrid.state)),
+    )
 
 
 def _members(names: tuple[str, ...], config: EngineConfig) -> tuple[str, ...]:
     """The members behind names: those that may have weight, for the ensemble."""
     on = [m.name for m in config.members if m.state is MemberState.ON and m.name not in NAIVES]
-    found = [member for name in names for member in ([*NAIVES, *on] if name == ENSEMBLE else [name])]
+    behind = {ENSEMBLE: [*NAIVES, *on], HYBRID: [*BRANCHES]}
+    found = [member for name in names for member in behind.get(name, [name])]
     return tuple(dict.fromkeys(found))
 
 
@@ -263,16 +281,24 @@ def _plan(series: Series, horizon: Horizon, span: Span, config: EngineConfig, *,
     return replace(plan, cutoffs=cutoffs, wanted=len(cutoffs))
 
 
-def _rows(name: str, bank: Bank, scored: npt.NDArray[np.bool_], config: EngineConfig) -> Floats:
-    """(R, H, Q) forecasts of a member or of the ensemble at the scored cutoffs, NaN where there is none."""
-    if name != ENSEMBLE:
-        absent = np.full(bank.quantiles.shape[1:], np.nan)  # a seasonal naive without a season
-        every = bank.quantiles[bank.member_index(name)] if name in bank.members else absent
-        return np.asarray(every[scored])
-    states = {m.name: m.state for m in config.members} | dict.fromkeys(NAIVES, MemberState.ON)
-    taken = since(replay(bank, states, config.decision), bank.cutoffs[scored][0])
+def _rows(
+    name: str,
+    bank: Bank,
+    scored: npt.NDArray[np.bool_],
+    config: EngineConfig,
+    fusion: Fusion | None,
+) -> Floats:
+    """(R, H, Q) forecasts of one of the two at the scored cutoffs, NaN where there is none."""
     out = np.full(bank.quantiles.shape[1:], np.nan)
-    out[taken.places] = taken.quantiles
+    if name not in REPLAYED:
+        if name in bank.members:  # a seasonal naive without a season is not
+            out = bank.quantiles[bank.member_index(name)]
+        return np.asarray(out[scored])
+    states = {m.name: m.state for m in config.members} | dict.fromkeys(NAIVES, MemberState.ON)
+    taken = since(replay(bank, states, config.decision, fusion=fusion), bank.cutoffs[scored][0])
+    rows = taken.quantiles if name == ENSEMBLE else taken.hybrid
+    if rows is not None:
+        out[taken.places] = rows
     return np.asarray(out[scored])
 
 
@@ -316,7 +342,7 @@ def _nothing_to_compare(series: Series, names: tuple[str, str], timed: Mapping[s
         failures = [a for a in run.answers if isinstance(a, Failure)] if run is not None else []
         if failures:
             reasons.append(f"{name}: {failures[0].code}, {failures[0].reason}")
-        elif name != ENSEMBLE and run is None:
+        elif name not in REPLAYED and run is None:
             reasons.append(f"{name}: the series has no season")
     return DataError(
         f"{series.name}: no cutoff of the span has a forecast of both {names[0]} and {names[1]}",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from horizoncast.engine.branches import branch_digests
 from horizoncast.engine.hybrid import words_of_differing
 from horizoncast.ensemble.hybrid import state_of
 from horizoncast.errors import HorizoncastError, StoreError
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, read_parts
 from horizoncast.policy.states import MemberState
-from horizoncast.service.hybrid_subjects import both_on, branch_digests
+from horizoncast.service.hybrid_subjects import both_on
 from horizoncast.service.settings import Settings
 from horizoncast.store.names import safe_name
 

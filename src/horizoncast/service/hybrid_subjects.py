@@ -20,15 +20,15 @@ import numpy as np
 from horizoncast.bank import Bank, build_bank
 from horizoncast.calendar import Dates, as_stamp
 from horizoncast.engine import EngineConfig, ForecastEngine, HybridSetting, MemberSetting
+from horizoncast.engine.branches import branch_config, branch_digests
 from horizoncast.engine.hybrid_rows import fewest_cutoffs
 from horizoncast.ensemble.records import BRANCHES
 from horizoncast.errors import HistoryTooShortError, ModelError
 from horizoncast.forecast import Failure
 from horizoncast.horizon import Horizon
-from horizoncast.models.base import MemberConfig
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.settings import ChronosSettings, TrainingSettings
-from horizoncast.models.registry import NAIVES, make_config, member_class
+from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
 from horizoncast.resources import Usage
 from horizoncast.series import Series
@@ -235,32 +235,6 @@ def subject_of(
         cache=settings.cache_folder / ROWS,
         tuning=tuning,
     )
-
-
-def branch_config(config: EngineConfig, name: str, model: str = "") -> MemberConfig:
-    """Settings of a member, Chronos with another checkpoint where one is named."""
-    setting = next(m for m in config.members if m.name == name)
-    own = make_config(name) if setting.config is None else setting.config
-    return replace(own, model=model) if model and isinstance(own, ChronosConfig) else own
-
-
-def branch_digests(config: EngineConfig, service: str, model: str = "") -> dict[str, str]:
-    """Digest of each branch as a run would have it, by name.
-
-    Parameters
-    ----------
-    model
-        Checkpoint of the Chronos branch; empty takes the setting's.
-
-    Raises
-    ------
-    NotInstalledError, StoreError, UnknownNameError
-        When a branch cannot run here.
-    """
-    return {
-        name: member_class(name)(branch_config(config, name, model), service=service).digest()
-        for name in BRANCHES
-    }
 
 
 def both_on(config: EngineConfig) -> EngineConfig:
