@@ -95,6 +95,20 @@ def test_chronos(tmp_path: Path) -> None:
     assert held - left > size / 2
 
 
+@slow
+def test_hybrid() -> None:
+    out = said("hybrid")
+    rows = re.findall(
+        r"^\d{4}-\d\d-\d\d +([\d.]+) +80 %: ([\d.]+) to ([\d.]+) +chronos (\d+)%", out, re.MULTILINE
+    )
+    assert len(rows) == 7
+    assert all(float(low) < float(point) < float(high) for point, low, high, _ in rows)
+    assert all(0 < int(share) < 100 for *_, share in rows)
+    walk = number(out, r"random_walk +([\d.]+)")
+    for name in ("chronos", "autoformer", "hybrid"):
+        assert number(out, rf"{name} +([\d.]+)") < 1.1 * walk
+
+
 def test_every_example_is_described() -> None:
     text = (FOLDER.parent / "docs" / "examples.md").read_text(encoding="utf-8")
     assert [p.name for p in sorted(FOLDER.glob("*.py")) if f"examples/{p.name}" not in text] == []
