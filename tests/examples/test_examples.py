@@ -106,7 +106,7 @@ def test_hybrid() -> None:
     assert all(0 < int(share) < 100 for *_, share in rows)
     walk = number(out, r"random_walk +([\d.]+)")
     for name in ("chronos", "autoformer", "hybrid"):
-        assert number(out, rf"{name} +([\d.]+)") < 1.1 * walk
+        assert number(out, rf"  {name} +(0[\d.]+)") < 1.1 * walk
 
 
 def test_every_example_is_described() -> None:
