@@ -75,6 +75,10 @@ class Score:
     n_eff: float
 
 
+_HALF_80 = 1.2815515655446004
+"""Half the 80 % interval of a unit normal."""
+
+
 def require_comparable(scores: Sequence[Score]) -> None:
     """Refuse to compare what is not comparable.
 
@@ -221,6 +225,20 @@ def directional_accuracy(actual: Floats, point: Floats, origin: Floats) -> float
 def skill(score: float, reference: float) -> float:
     """``1 - score / reference``: above 0 is better than the naive. NaN for a reference of zero."""
     return 1.0 - score / reference if reference > 0 else float("nan")
+
+
+def stated_spread(quantiles: Floats, levels: Sequence[float]) -> Floats:
+    """Standard deviation that a forecast states: half the 80 % width over 1.2816, (..., Q) to (...).
+
+    Raises
+    ------
+    BankError
+        When the levels lack 0.1 or 0.9.
+    """
+    if not {0.1, 0.9} <= set(levels):
+        raise BankError("a stated spread needs the 80 % interval", value=levels)
+    low, high = (quantiles[..., list(levels).index(level)] for level in (0.1, 0.9))
+    return np.asarray((high - low) / (2.0 * _HALF_80))
 
 
 def _mean(values: Floats) -> float:

@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
 from horizoncast.ensemble.fusion import CONFIDENCES, HIGHEST, LOWEST, fuse, fusion_weights, inverse_variance
-from horizoncast.ensemble.parts import stated_spread
 from horizoncast.errors import BankError, UnknownNameError
 from horizoncast.horizon import LEVELS
+from horizoncast.metrics import stated_spread
 
 SPREADS = arrays(np.float64, (3, 4), elements=st.floats(1e-3, 1e3))
 EQUAL = np.ones(3) / 3

@@ -11,11 +11,11 @@ from horizoncast.ensemble.parts import (
     UNCERTAINTY_PARTS,
     hierarchical_uncertainty,
     root_sum_of_squares,
-    stated_spread,
     uncertainty_parts,
 )
 from horizoncast.errors import BankError
 from horizoncast.horizon import LEVELS
+from horizoncast.metrics import stated_spread
 
 
 def gaussians(means, spreads):

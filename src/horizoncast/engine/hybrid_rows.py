@@ -16,8 +16,8 @@ from horizoncast.engine.hybrid import contexts_of, season_of
 from horizoncast.ensemble.decision import MIN_WINDOWS, best_naive
 from horizoncast.ensemble.fusion import fusion_weights
 from horizoncast.ensemble.hybrid import AdaptiveFusionLayer, layer_on
-from horizoncast.ensemble.parts import stated_spread
 from horizoncast.ensemble.records import BRANCHES
+from horizoncast.metrics import stated_spread
 from horizoncast.models.hybrid.adaptation import AdaptationRows
 from horizoncast.models.hybrid.artefact import joint_log_odds
 from horizoncast.models.hybrid.config import HybridConfig

@@ -66,8 +66,8 @@ def fusion_weights(
     Parameters
     ----------
     spreads
-        (K, ..., H) standard deviations that branches state (`parts.stated_spread`), each after its own width
-        factor: the spreads of branches that are not calibrated say nothing. NaN where a branch has no
+        (K, ..., H) standard deviations that branches state (`metrics.stated_spread`), each after its own
+        width factor: the spreads of branches that are not calibrated say nothing. NaN where a branch has no
         weight.
     accuracy
         (K,) weights by past error, not negative, not all zero (`ensemble.weights`).

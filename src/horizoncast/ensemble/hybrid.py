@@ -19,11 +19,11 @@ from horizoncast.bank import Bank
 from horizoncast.calendar import Dates
 from horizoncast.ensemble.decision import MIN_WINDOWS, best_naive
 from horizoncast.ensemble.fusion import fuse, fusion_weights
-from horizoncast.ensemble.parts import hierarchical_uncertainty, stated_spread
+from horizoncast.ensemble.parts import hierarchical_uncertainty
 from horizoncast.ensemble.records import BRANCHES, HYBRID, FusionRecord
 from horizoncast.errors import BankError
 from horizoncast.frozen import sealed
-from horizoncast.metrics import pinball
+from horizoncast.metrics import pinball, stated_spread
 from horizoncast.models.hybrid.config import Deployment, HybridConfig
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState

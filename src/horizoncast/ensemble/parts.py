@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import BankError
+from horizoncast.metrics import stated_spread
 
 Floats = npt.NDArray[np.float64]
 
 UNCERTAINTY_PARTS = ("within", "between")
 """What members state on average, and the spread of their medians."""
-
-_HALF_80 = 1.2815515655446004
-"""Half the 80 % interval of a unit normal."""
 
 
 def uncertainty_parts(quantiles: Floats, weights: Floats, levels: Sequence[float]) -> Floats:
@@ -58,20 +56,6 @@ def uncertainty_parts(quantiles: Floats, weights: Floats, levels: Sequence[float
     middle = quantiles[used][..., list(levels).index(0.5)]
     within = share @ stated_spread(quantiles[used], levels) ** 2
     return np.stack([within, _between(middle, share[:, None])])
-
-
-def stated_spread(quantiles: Floats, levels: Sequence[float]) -> Floats:
-    """Standard deviation that a forecast states: half the 80 % width over 1.2816, (..., Q) to (...).
-
-    Raises
-    ------
-    BankError
-        When the levels lack 0.1 or 0.9.
-    """
-    if not {0.1, 0.9} <= set(levels):
-        raise BankError("a stated spread needs the 80 % interval", value=levels)
-    low, high = (quantiles[..., list(levels).index(level)] for level in (0.1, 0.9))
-    return np.asarray((high - low) / (2.0 * _HALF_80))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from scipy.optimize import check_grad
 
 from horizoncast.covariate import Covariate
 from horizoncast.errors import BankError, ModelError
+from horizoncast.metrics import stated_spread
 from horizoncast.models.hybrid import adaptation as module
 from horizoncast.models.hybrid.adaptation import (
     MOST_SHIFT,
@@ -18,7 +19,7 @@ from horizoncast.models.hybrid.adaptation import (
     train_adaptation,
 )
 from horizoncast.models.hybrid.features import feature_names, feature_rows
-from horizoncast.models.hybrid.fitting import Units, stated_spread, window_losses
+from horizoncast.models.hybrid.fitting import Units, window_losses
 from horizoncast.models.hybrid.judge import Ruling
 from horizoncast.series import Series
 from hybrid_rows import LEVELS, adaptation_rows, around

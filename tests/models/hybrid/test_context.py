@@ -6,16 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy, percentileofscore
 
-from horizoncast.errors import BankError, HistoryTooShortError, ModelError
+from horizoncast.errors import HistoryTooShortError, ModelError
 from horizoncast.models.hybrid.context import (
     Context,
     context_of,
     known_share,
-    signal_prior,
     spectral_entropy,
     strengths,
     volatility_percentile,
-    with_prior,
 )
 from horizoncast.models.naive import ewma_volatility
 
@@ -115,19 +113,6 @@ def test_the_known_rule(season: float, volatility: float, share: float) -> None:
     assert known_share(Context(season=season, trend=0.0, volatility=volatility, entropy=1.0)) == share
 
 
-def test_the_prior_adds_to_log_weights() -> None:
-    even, prior = np.array([0.5, 0.5]), np.array([0.8, 0.2])
-    np.testing.assert_allclose(with_prior(even, prior), prior)
-    np.testing.assert_allclose(with_prior(np.array([0.3, 0.7]), prior, 0.0), [0.3, 0.7])
-    tilted = with_prior(np.array([0.3, 0.7]), prior, 0.5)
-    assert np.log(tilted[0] / tilted[1]) == pytest.approx(np.log(3 / 7) + 0.5 * np.log(4))
-    leads = with_prior(np.array([[0.5, 0.0], [0.5, 1.0]]), prior)
-    np.testing.assert_allclose(leads, [[0.8, 0.0], [0.2, 1.0]])
-    signal = signal_prior(0.9, 2.0)
-    assert np.log(signal[0] / signal[1]) == pytest.approx(2.0 * 0.4)
-    np.testing.assert_allclose(signal_prior(0.5, 9.0), [0.5, 0.5])
-
-
 def test_what_cannot_be_computed_is_refused() -> None:
     with pytest.raises(HistoryTooShortError):
         strengths(np.arange(20.0), 12)
@@ -137,6 +122,3 @@ def test_what_cannot_be_computed_is_refused() -> None:
         strengths(np.arange(50.0), 1)
     with pytest.raises(ModelError):
         volatility_percentile(np.array([1.0, np.nan, 2.0]), 0.94)
-    for prior, strength in (([0.0, 1.0], 1.0), ([0.5, 0.5], -1.0)):
-        with pytest.raises(BankError):
-            with_prior(np.array([0.5, 0.5]), np.array(prior), strength)

@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from horizoncast.calendar import Dates
 from horizoncast.errors import BankError, ModelError
+from horizoncast.metrics import stated_spread
 from horizoncast.models.hybrid.fitting import (
     Units,
     grid_of,
     level_at,
     minimise,
     pinball_slope,
-    stated_spread,
 )
 from horizoncast.models.hybrid.judge import Bools, Origins, Ruling, joined, losses_of, prove
 from horizoncast.store.plain import canonical

@@ -1,9 +1,8 @@
 """What the recent past looks like, as a few numbers, and the known rule that picks a branch by them.
 
-Pure functions of the values up to a cutoff. Season and trend of a random
-walk are noise: on prices the signals mean nothing until the bank proves them.
+Pure functions of the values up to a cutoff. Season and trend of a random walk are noise: on prices the signals mean nothing until the bank proves them.
 
-Letters in shapes: n values of a history, K branches, F frequencies.
+Letters in shapes: n values of a history, F frequencies.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.errors import BankError, HistoryTooShortError, ModelError
+from horizoncast.errors import HistoryTooShortError, ModelError
 from horizoncast.models.naive import ewma_volatility
 
 Floats = npt.NDArray[np.float64]
@@ -151,39 +150,6 @@ def known_share(context: Context) -> float:
     if context.season >= STRONG_SEASON:
         return SHARE_STRONG_SEASON
     return SHARE_HIGH_VOLATILITY if context.volatility >= HIGH_VOLATILITY else SHARE_ELSE
-
-
-def with_prior(weights: Floats, prior: Floats, strength: float = 1.0) -> Floats:
-    """Weights tilted by a prior on their logarithms, (K,) or (K, H), summing to 1 over the branches.
-
-    ``log w_k += strength log prior_k``: strength 0 leaves them, and a branch of weight 0 stays at 0.
-
-    Parameters
-    ----------
-    weights
-        (K,) or (K, H), not negative, not all zero.
-    prior
-        (K,) positive; ``(share, 1 - share)`` of `known_share` for Chronos and the Autoformer.
-    strength
-        At least 0.
-
-    Raises
-    ------
-    BankError
-        For a prior that is not positive, or a negative strength.
-    """
-    if not (np.isfinite(prior) & (prior > 0)).all() or not strength >= 0:
-        raise BankError("a prior is positive and its strength at least 0", value=(prior, strength))
-    log = strength * np.log(prior)
-    tilt = np.exp(log - log.max())
-    tilted = weights * (tilt if weights.ndim == 1 else tilt[:, None])
-    return np.asarray(tilted / tilted.sum(axis=0))
-
-
-def signal_prior(signal: float, strength: float) -> Floats:
-    """(2,) prior of a branch a signal speaks for, and another: ``log w_1 += strength (signal - 0.5)``."""
-    odds = np.exp(np.array([strength * (signal - 0.5), 0.0]))
-    return np.asarray(odds / odds.sum())
 
 
 def _strength(part: Floats, rest: Floats) -> float:

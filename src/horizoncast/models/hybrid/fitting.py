@@ -28,9 +28,6 @@ Ints = npt.NDArray[np.int64]
 FARTHEST = 3.0
 """Standardised features end here: one wild value must not move a forecast further than a rare one."""
 
-_HALF_80 = 1.2815515655446004
-"""Half the 80 % interval of a unit normal."""
-
 _DESCENT = {"maxiter": 100, "ftol": 1e-7}
 """The loss itself is known to a per cent or so; a descent to more digits would learn the kinks."""
 
@@ -83,12 +80,6 @@ class Units:
         on = np.isfinite(values) & (spread > 0)
         units = (np.where(on, values, 0.0) - np.asarray(self.centre)) / np.where(spread > 0, spread, 1.0)
         return np.where(on, np.clip(units, -FARTHEST, FARTHEST), 0.0)
-
-
-def stated_spread(quantiles: Floats, levels: Sequence[float]) -> Floats:
-    """Standard deviation that quantiles state: half the 80 % width over 1.2816, (..., Q) to (...)."""
-    low, high = (quantiles[..., level_at(levels, level)] for level in (0.1, 0.9))
-    return np.asarray((high - low) / (2.0 * _HALF_80))
 
 
 def level_at(levels: Sequence[float], level: float) -> int:
