@@ -1,6 +1,7 @@
 """What the recent past looks like, as a few numbers, and the known rule that picks a branch by them.
 
-Pure functions of the values up to a cutoff. Season and trend of a random walk are noise: on prices the signals mean nothing until the bank proves them.
+Pure functions of the values up to a cutoff. Season and trend of a random walk are noise: on prices the
+signals mean nothing until the bank proves them.
 
 Letters in shapes: n values of a history, F frequencies.
 """
