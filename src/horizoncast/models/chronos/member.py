@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -16,19 +17,29 @@ from typing import ClassVar
 import numpy as np
 
 from horizoncast.errors import ModelError, StoreError
-from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos.adapter import Told, told_of
 from horizoncast.models.chronos.asking import Reading, ask, covariates_of
 from horizoncast.models.chronos.choosing import Chooser
 from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.chronos.embedding import embeddings_of
 from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
 from horizoncast.models.chronos.inference import Raw
 from horizoncast.models.chronos.levels import at_levels
 from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, release_pipeline
 from horizoncast.models.chronos.trace import leave_trace
 from horizoncast.series import History, Series
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Answer:
+    """What the checkpoint says at a cutoff, how it read the history, and what its encoder saw."""
+
+    raw: Raw
+    reading: Reading
+    embedding: Embedding | None
 
 
 class Chronos(Member[ChronosConfig, None]):
@@ -42,7 +53,7 @@ class Chronos(Member[ChronosConfig, None]):
 
     def __init__(self, config: ChronosConfig, *, service: str = "") -> None:
         super().__init__(config, service=service)
-        self._ahead: dict[np.datetime64, tuple[Raw, Reading]] = {}
+        self._ahead: dict[np.datetime64, _Answer] = {}
 
     @cached_property
     def manifest(self) -> ModelManifest:
@@ -138,14 +149,16 @@ class Chronos(Member[ChronosConfig, None]):
         ahead = self._ahead
         if history.cutoff not in ahead:
             ahead = self._answer([history], Chooser(self.config, self.manifest, horizon))
-        raw, reading = ahead[history.cutoff]
+        answer = ahead[history.cutoff]
+        raw = answer.raw
         quantiles, beyond = at_levels(raw.quantiles, self.manifest.quantiles, levels)
         flags = [Flag.EXTRAPOLATED_TAIL] if beyond else []
         flags += [*raw.flags, *([Flag.SORTED] if raw.crossed else [])]
         short = history.stop < min(self.config.context, self.manifest.context_length)
         flags += [Flag.SHORT_HISTORY] if short else []
         flags += [Flag.DEGENERATE_WIDTH] if (quantiles[:, 0] == quantiles[:, -1]).any() else []
-        return Prediction(quantiles=quantiles, flags=(*flags, *self._own_flags(history, horizon, reading)))
+        flags += self._own_flags(history, horizon, answer.reading)
+        return Prediction(quantiles=quantiles, flags=tuple(flags), embedding=answer.embedding)
 
     def _prepare(self, series: Series, cutoffs: Sequence[np.datetime64], chooser: Chooser) -> None:
         """Compute a chunk ahead of `predict`; what cannot be answered is left for it to say why."""
@@ -158,10 +171,8 @@ class Chronos(Member[ChronosConfig, None]):
                 histories.append(history)
         self._ahead = self._answer(histories, chooser)
 
-    def _answer(
-        self, histories: Sequence[History], chooser: Chooser
-    ) -> dict[np.datetime64, tuple[Raw, Reading]]:
-        """The checkpoint's answers and how it read, by cutoff; those that are read alike in one batch."""
+    def _answer(self, histories: Sequence[History], chooser: Chooser) -> dict[np.datetime64, _Answer]:
+        """The checkpoint's answers by cutoff; those that are read alike in one batch."""
         if not histories:
             return {}
         loaded = get_pipeline(self.config.folder())
@@ -172,11 +183,13 @@ class Chronos(Member[ChronosConfig, None]):
             return ask(loaded, some, reading, steps=steps, chunk=chunk)
 
         readings = chooser.readings(histories, asked)
-        found: dict[np.datetime64, tuple[Raw, Reading]] = {}
+        seen = dict(zip((h.cutoff for h in histories), embeddings_of(loaded, histories), strict=True))
+        found: dict[np.datetime64, _Answer] = {}
         for reading in dict.fromkeys(readings):
             alike = [h for h, own in zip(histories, readings, strict=True) if own == reading]
-            answers = asked(alike, reading)
-            found |= {h.cutoff: (raw, reading) for h, raw in zip(alike, answers, strict=True)}
+            for history, raw in zip(alike, asked(alike, reading), strict=True):
+                at = history.cutoff
+                found[at] = _Answer(raw=raw, reading=reading, embedding=seen[at])
         return found
 
     def _own_flags(self, history: History, horizon: Horizon, reading: Reading) -> list[Flag]:
