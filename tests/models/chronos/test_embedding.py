@@ -76,6 +76,27 @@ def test_company_never_moves_a_bit(model: Path) -> None:
     assert all(one.same_numbers(two) for one, two in zip(together, shuffled, strict=True))
 
 
+def test_every_batch_has_one_shape(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product of another shape sums in another order, on some machines and at some sizes."""
+    plain, shapes = ChronosEncoder.embed, set()
+
+    def watched(self: ChronosEncoder, windows: np.ndarray):
+        shapes.add(windows.shape)
+        return plain(self, windows)
+
+    monkeypatch.setattr(ChronosEncoder, "embed", watched)
+    seen(model, LONG, [2000])
+    seen(model, LONG, [30, 40, 700])
+    assert shapes == {(module.BATCH, WINDOW)}
+
+
+def test_a_process_encodes_a_window_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = seen(model, LONG, [2000, 2007])
+    monkeypatch.setattr(ChronosEncoder, "embed", None)
+    again = embeddings_of(get_pipeline(model), [LONG.until(LONG.dates[row]) for row in (2000, 2007)])
+    assert all(one.same_numbers(two) for one, two in zip(first, again, strict=True))
+
+
 def test_where_places_matter_windows_go_one_by_one(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, sizes = ChronosEncoder.embed, []
 
