@@ -10,6 +10,7 @@ from horizoncast.forecast import Forecast
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.chronos import embedding as module
 from horizoncast.models.chronos import member
+from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.embedding import (
     FEWEST,
     LEAST,
@@ -199,9 +200,6 @@ def test_the_member_answers_with_it_and_the_cache_gives_it_back(model: Path, tmp
 
 def test_an_unlike_window_is_novel_and_ordinary_ones_are_as_novel_as_each_other() -> None:
     """By the checkpoint that ships, on noise around a level; then a sawtooth such as there never was."""
-    pytest.importorskip("torch")
-    from horizoncast.models.chronos.config import ChronosConfig
-
     rng = np.random.default_rng(1)
     values = 100.0 + rng.standard_normal(6000)
     strange = values.copy()
