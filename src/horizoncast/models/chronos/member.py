@@ -21,6 +21,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos.adapter import Told, told_of
 from horizoncast.models.chronos.asking import Reading, ask, covariates_of
+from horizoncast.models.chronos.blending import Blend, blend
 from horizoncast.models.chronos.choosing import Chooser
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
@@ -42,7 +43,7 @@ class Chronos(Member[ChronosConfig, None]):
 
     def __init__(self, config: ChronosConfig, *, service: str = "") -> None:
         super().__init__(config, service=service)
-        self._ahead: dict[np.datetime64, tuple[Raw, Reading]] = {}
+        self._ahead: dict[np.datetime64, Blend] = {}
 
     @cached_property
     def manifest(self) -> ModelManifest:
@@ -138,14 +139,17 @@ class Chronos(Member[ChronosConfig, None]):
         ahead = self._ahead
         if history.cutoff not in ahead:
             ahead = self._answer([history], Chooser(self.config, self.manifest, horizon))
-        raw, reading = ahead[history.cutoff]
+        answer = ahead[history.cutoff]
+        raw = answer.raw
         quantiles, beyond = at_levels(raw.quantiles, self.manifest.quantiles, levels)
         flags = [Flag.EXTRAPOLATED_TAIL] if beyond else []
         flags += [*raw.flags, *([Flag.SORTED] if raw.crossed else [])]
         short = history.stop < min(self.config.context, self.manifest.context_length)
         flags += [Flag.SHORT_HISTORY] if short else []
         flags += [Flag.DEGENERATE_WIDTH] if (quantiles[:, 0] == quantiles[:, -1]).any() else []
-        return Prediction(quantiles=quantiles, flags=(*flags, *self._own_flags(history, horizon, reading)))
+        for reading in answer.readings:
+            flags += self._own_flags(history, horizon, reading)
+        return Prediction(quantiles=quantiles, flags=tuple(flags), epistemic=answer.epistemic)
 
     def _prepare(self, series: Series, cutoffs: Sequence[np.datetime64], chooser: Chooser) -> None:
         """Compute a chunk ahead of `predict`; what cannot be answered is left for it to say why."""
@@ -158,10 +162,8 @@ class Chronos(Member[ChronosConfig, None]):
                 histories.append(history)
         self._ahead = self._answer(histories, chooser)
 
-    def _answer(
-        self, histories: Sequence[History], chooser: Chooser
-    ) -> dict[np.datetime64, tuple[Raw, Reading]]:
-        """The checkpoint's answers and how it read, by cutoff; those that are read alike in one batch."""
+    def _answer(self, histories: Sequence[History], chooser: Chooser) -> dict[np.datetime64, Blend]:
+        """The checkpoint's answers by cutoff; those that are read alike in one batch."""
         if not histories:
             return {}
         loaded = get_pipeline(self.config.folder())
@@ -171,13 +173,16 @@ class Chronos(Member[ChronosConfig, None]):
         def asked(some: Sequence[History], reading: Reading) -> list[Raw]:
             return ask(loaded, some, reading, steps=steps, chunk=chunk)
 
-        readings = chooser.readings(histories, asked)
-        found: dict[np.datetime64, tuple[Raw, Reading]] = {}
-        for reading in dict.fromkeys(readings):
-            alike = [h for h, own in zip(histories, readings, strict=True) if own == reading]
+        weighted = chooser.readings(histories, asked)
+        raws: dict[tuple[np.datetime64, Reading], Raw] = {}
+        for reading in dict.fromkeys(reading for own in weighted for reading, _ in own):
+            alike = [h for h, own in zip(histories, weighted, strict=True) if reading in dict(own)]
             answers = asked(alike, reading)
-            found |= {h.cutoff: (raw, reading) for h, raw in zip(alike, answers, strict=True)}
-        return found
+            raws |= {(h.cutoff, reading): raw for h, raw in zip(alike, answers, strict=True)}
+        return {
+            h.cutoff: blend(own, [raws[h.cutoff, reading] for reading, _ in own], self.manifest.quantiles)
+            for h, own in zip(histories, weighted, strict=True)
+        }
 
     def _own_flags(self, history: History, horizon: Horizon, reading: Reading) -> list[Flag]:
         """What became of covariates, where the checkpoint reads them."""
