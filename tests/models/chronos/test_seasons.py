@@ -258,6 +258,17 @@ def test_a_declared_season_that_is_not_there_costs_little():
     assert auto - 1.0 < 0.2 * (on - 1.0)
 
 
+def test_a_price_that_declares_its_week_is_read_as_it_is(tmp_path):
+    """Every bit stays: of a season in a price much proof is asked."""
+    price = dataclasses.replace(market(400), periods=(5,))
+    assert price.price_like
+    cutoffs = [price.dates[row] for row in (390, 300, 100)]
+    auto, choices = chosen(price, cutoffs, tmp_path, Horizon(steps=7))
+    off = answers(price, cutoffs, Horizon(steps=7), season="off")
+    assert choices == {(0, 0, 0, 100)}
+    assert all(one.same_numbers(two) for one, two in zip(auto, off, strict=True))
+
+
 def test_a_short_history_is_read_both_ways(tmp_path):
     """Five years of quarters, too few for any proof: half and half, and the doubt is told."""
     values = np.tile([4.0, 9.0, 6.0, 2.0], 10) + np.linspace(0.0, 8.0, 40)

@@ -19,7 +19,7 @@ from horizoncast.models.chronos.chosen import CONTEXT, SEASON, Chosen, leave_cho
 from horizoncast.models.chronos.config import AUTO, OFF, ON, ChronosConfig
 from horizoncast.models.chronos.folder import ModelManifest
 from horizoncast.models.chronos.inference import Raw
-from horizoncast.models.chronos.seasons import Anchor, needed, trials, weigh
+from horizoncast.models.chronos.seasons import PRICE_ODDS, Anchor, needed, trials, weigh
 from horizoncast.series import History, Series
 
 Ask = Callable[[Sequence[History], Reading], list[Raw]]
@@ -98,7 +98,8 @@ class Chooser:
         readings: list[Weighted] = []
         for history, span, mine, pairs, found in zip(histories, spans, tried, wanted, origins, strict=True):
             losses = {(r, a): self._losses[r, Reading(context=span, anchor=a)] for r, a in pairs}
-            weights = weigh(mine, losses, found.worth, forced=forced)
+            prior = PRICE_ODDS if history.series.price_like else 1.0
+            weights = weigh(mine, losses, found.worth, forced=forced, prior=prior)
             self._weights[history.cutoff] = weights
             readings.append(tuple((Reading(context=span, anchor=a), w) for a, w in weights.items()))
         return readings

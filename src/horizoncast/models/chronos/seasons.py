@@ -39,6 +39,8 @@ BLOCKS = 4
 """Seasons ahead at most: every one is a pass of its own."""
 LEAST_WEIGHT = 0.05
 """Weight below which a reading is not worth its pass."""
+PRICE_ODDS = 0.0025
+"""Of a season in a price: too little for a pass, unless the past speaks for it."""
 _SHORTEST = 8
 """Differences below which a checkpoint reads nothing."""
 _TINY, _SURE = 1e-300, 300.0
@@ -142,14 +144,15 @@ def weigh(
     worth: float = 1.0,
     *,
     forced: bool,
+    prior: float = 1.0,
 ) -> dict[Anchor | None, float]:
     """Weight of each reading (None: the series as it is), summing to 1; those below `LEAST_WEIGHT` left out.
 
     A reading that did ``g = log(L_0 / L_k)`` better than the series as it is at n independent origins has
     odds of ``exp(n g)`` against it, times its odds beforehand: half for the series as it is, the other half
-    shared by its seasons. That is the posterior under a Laplace-like likelihood of the pinball loss (Yu &
-    Moyeed 2001) with its scale at the maximum, ``-n log L``, and exponential weighting by past losses
-    (Vovk 1990). Quantiles are averaged with these weights.
+    shared by its seasons (`prior`). That is the posterior under a Laplace-like likelihood of the pinball
+    loss (Yu & Moyeed 2001) with its scale at the maximum, ``-n log L``, and exponential weighting by past
+    losses (Vovk 1990). Quantiles are averaged with these weights.
 
     Parameters
     ----------
@@ -159,8 +162,10 @@ def weigh(
         What one origin counts for.
     forced
         The series as it is takes no part, unless no season fits.
+    prior
+        Odds beforehand of all seasons together; `PRICE_ODDS` for a price.
     """
-    share = 1.0 / len(tried) if tried else 0.0
+    share = prior / len(tried) if tried else 0.0
     odds: dict[Anchor | None, float] = {} if forced and tried else {None: 1.0}
     for trial in tried:
         evidence = 0.0
