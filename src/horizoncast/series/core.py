@@ -95,6 +95,11 @@ class Series:
         """Date of the last observation, the live cutoff."""
         return as_stamp(self.dates[-1])
 
+    @property
+    def price_like(self) -> bool:
+        """Business days in log scale: taken for a price, of whose growth and weekdays much proof is asked."""
+        return self.scale is Scale.LOG and self.calendar.kind is CalendarKind.BUSINESS
+
     @cached_property
     def ordinals(self) -> npt.NDArray[np.int64]:
         """(T,) absolute session indices, read-only."""

@@ -54,16 +54,22 @@ def _season(result: EngineResult, chosen: Chosen) -> str:
     last = as_stamp(result.series.last)
     choice = chosen.choices.get(last)
     read = "an unknown reading" if choice is None else _reading(*choice)
-    return f"season: {chosen.source} read {read} at {result.series.calendar.text(last)}" + _past(
-        result, chosen, lambda pair: f"season {pair[0]}" if pair[0] else "as it is"
-    )
+    past = [own[3] for cutoff, own in chosen.choices.items() if cutoff != last]
+    told = f"season: {chosen.source} read {read} at {result.series.calendar.text(last)}"
+    if past:
+        mean = round(sum(past) / len(past))
+        told += f"; at {len(past)} past cutoffs of these runs the series as it is had {mean} % on average"
+    return told
 
 
-def _reading(period: int, seasons: int) -> str:
+def _reading(period: int, seasons: int, weight: int, plain: int) -> str:
     if not period:
         return "the series as it is"
     what = "the last season" if seasons == 1 else f"the mean of the last {seasons} seasons"
-    return f"the difference from {what} of {period} sessions"
+    read = f"the difference from {what} of {period} sessions"
+    if weight == 100:
+        return read
+    return f"{read} ({weight} % of the weight) beside the series as it is ({plain} %)"
 
 
 def _past(result: EngineResult, chosen: Chosen, name: Callable[[tuple[int, ...]], str]) -> str:

@@ -232,11 +232,20 @@ def test_what_auto_chose_is_left_for_the_record(week, tmp_path):
 
 def test_origins_that_choose_have_matured():
     ordinals = np.arange(1000, 1300)
-    rows = contexts.matured_origins(ordinals, 250, 30, 20)
-    assert rows.max() + 30 < 250
-    assert (np.diff(rows) == 30).all()
-    assert (ordinals[rows] % 30 == 0).all()
-    assert len(contexts.matured_origins(ordinals, 40, 30, 20)) == 0
+    assert len(contexts.matured_origins(ordinals, 40, 30, 20).rows) == 0
+    for stop, steps, apart in ((250, 12, 12), (250, 30, 7), (60, 12, 1)):
+        found = contexts.matured_origins(ordinals, stop, steps, 20)
+        assert found.rows.max() + steps < stop
+        assert (np.diff(found.rows) == apart).all()
+        assert (ordinals[found.rows] % apart == 0).all()
+        assert found.worth == apart / steps
+
+
+def test_overlapping_origins_count_for_less():
+    """A gain that convinces at 16 origins apart does not at 16 that overlap tenfold."""
+    losses = {180: np.ones(16), 90: np.tile([1.1, 0.7], 8)}
+    assert contexts.choose(losses) == 90
+    assert contexts.choose(losses, worth=0.1) == 180
 
 
 def test_a_context_wins_by_more_than_its_error_only():

@@ -15,11 +15,13 @@ from horizoncast.errors import ConfigError
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.chronos import contexts, member
 from horizoncast.models.chronos.asking import Reading, ask, window_of
+from horizoncast.models.chronos.blending import blend
 from horizoncast.models.chronos.chosen import SEASON, read_chosen
 from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.chronos.inference import Raw
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
 from horizoncast.models.chronos.places import SHIPPED_NAME
-from horizoncast.models.chronos.seasons import Anchor, Trial, choose_anchor, needed, trials
+from horizoncast.models.chronos.seasons import LEAST_WEIGHT, Anchor, Trial, needed, trials, weigh
 from horizoncast.models.registry import make_member
 from horizoncast.series import Series
 from support import make_series, market
@@ -74,7 +76,7 @@ def error_of(series, found):
 
 
 def chosen(series, cutoffs, folder, horizon=DAY, **settings):
-    """The answers, and what was left for the record: (period, seasons) of all cutoffs, None without."""
+    """The answers, and what was left for the record of all cutoffs, None without."""
     made = make_member("chronos", {"model": SHIPPED_NAME, "traces": str(folder), **settings})
     found = list(made.forecast(series, cutoffs, horizon, LEVELS))
     left = read_chosen(folder, SEASON, series, horizon.steps, made.digest())
@@ -145,35 +147,82 @@ def test_what_does_not_fit_is_not_tried():
     assert len(trials((7,), 300, rows, 28)) == 1
 
 
-def test_an_anchor_wins_by_more_than_its_error_only():
+def weights_of(ratio, *, rows=8, worth=1.0, other=1.0, forced=False):
+    """Weights where one anchor's losses are `ratio` of the plain ones, and a second one's `other`."""
+    first = Trial(anchor=Anchor(period=7, seasons=1), rows=tuple(range(rows)))
+    second = Trial(anchor=Anchor(period=3, seasons=1), rows=first.rows)
+    plain = np.tile([1.0, 1.2], 8)
+    losses = {(row, None): plain[row] for row in first.rows}
+    losses |= {(row, first.anchor): ratio * plain[row] for row in first.rows}
+    losses |= {(row, second.anchor): other * plain[row] for row in first.rows}
+    kept = needed((first, second), forced=forced)
+    found = weigh((first, second), {key: losses[key] for key in kept}, worth, forced=forced)
+    return found.get(None, 0.0), found.get(first.anchor, 0.0), found.get(second.anchor, 0.0)
+
+
+def test_readings_are_weighed_by_their_past_losses():
+    """Odds beforehand 1 : 1/2 : 1/2, times the ratio of the losses to the power of independent origins."""
+    assert weights_of(1.0) == pytest.approx((0.5, 0.25, 0.25))
+    assert weights_of(1.0, rows=0) == pytest.approx((0.5, 0.25, 0.25))
+    odds = np.array([1.0, 0.5 * 0.8**-8, 0.5])
+    assert weights_of(0.8) == pytest.approx(tuple(odds / odds.sum()))
+    overlapping = np.array([1.0, 0.5 * 0.8**-2, 0.5])
+    assert weights_of(0.8, worth=0.25) == pytest.approx(tuple(overlapping / overlapping.sum()))
+
+
+def test_a_reading_without_weight_is_left_out():
+    assert weights_of(0.1) == (0.0, 1.0, 0.0)
+    assert weights_of(10.0, other=10.0) == (1.0, 0.0, 0.0)
+    assert min(w for w in weights_of(1.1) if w) > LEAST_WEIGHT
+
+
+def test_forced_the_series_as_it_is_takes_no_part():
+    assert weights_of(1.1, forced=True)[0] == 0.0
+    assert weights_of(10.0, forced=True) == (0.0, 0.0, 1.0)
+
+
+def test_losses_of_nothing_decide_nothing():
+    """A constant is forecast without loss by every reading."""
     anchor = Anchor(period=7, seasons=1)
-    trial = Trial(anchor=anchor, rows=tuple(range(8)))
-    even = np.tile([1.0, 1.2], 4)
-
-    def pick(found, *, forced=False, rows=8):
-        mine = dataclasses.replace(trial, rows=trial.rows[:rows])
-        other = Trial(anchor=Anchor(period=3, seasons=1), rows=mine.rows)
-        losses = {(row, None): even[row] for row in range(8)} | {
-            (row, anchor): found[row] for row in range(8)
-        }
-        losses |= {(row, other.anchor): 2.0 for row in range(8)}
-        kept = needed((mine, other), forced=forced)
-        return choose_anchor((mine, other), {key: losses[key] for key in kept}, forced=forced)
-
-    assert pick(0.9 * even) == anchor
-    assert pick(even) is None
-    assert pick(even * np.tile([0.5, 1.9], 4)) is None
-    assert pick(1.1 * even, forced=True) == anchor
-    assert pick(3.0 * even, forced=True) == Anchor(period=3, seasons=1)
-    assert pick(0.9 * even, rows=contexts.FEWEST - 1) is None
-    assert pick(3.0 * even, rows=contexts.FEWEST - 1, forced=True) == anchor
+    trial = Trial(anchor=anchor, rows=(1, 2))
+    losses = {(row, a): 0.0 for row in trial.rows for a in (None, anchor)}
+    assert weigh((trial,), losses, forced=False) == {None: 0.5, anchor: 0.5}
 
 
 def test_one_season_that_is_asked_for_needs_no_losses():
     trial = Trial(anchor=Anchor(period=7, seasons=1), rows=tuple(range(16)))
     assert needed((trial,), forced=True) == set()
-    assert choose_anchor((trial,), {}, forced=True) == trial.anchor
-    assert choose_anchor((), {}, forced=True) is None
+    assert weigh((trial,), {}, forced=True) == {trial.anchor: 1.0}
+    assert weigh((), {}, forced=True) == {None: 1.0}
+
+
+# The mixture
+
+
+@given(seed=st.integers(0, 99), weight=st.floats(0.05, 0.95))
+def test_the_doubt_about_the_reading_is_the_variance_between_medians(seed, weight):
+    """Law of total variance: of normal readings the parts are those of the mixture itself."""
+    rng = np.random.default_rng(seed)
+    means, spreads = rng.standard_normal((2, 3)), rng.uniform(0.2, 2.0, (2, 3))
+    levels = (0.1, 0.5, 0.9)
+    raws = [
+        Raw(quantiles=m[:, None] + s[:, None] * np.array([-1.2815515655, 0.0, 1.2815515655]), crossed=False)
+        for m, s in zip(means, spreads, strict=True)
+    ]
+    readings = (Reading(context=64), Reading(context=64, anchor=Anchor(period=7, seasons=1)))
+    found = blend(tuple(zip(readings, (weight, 1 - weight), strict=True)), raws, levels)
+    between = weight * (1 - weight) * (means[0] - means[1]) ** 2
+    within = weight * spreads[0] ** 2 + (1 - weight) * spreads[1] ** 2
+    assert np.allclose(found.epistemic, between / (between + within))
+    assert np.allclose(found.raw.quantiles[:, 1], weight * means[0] + (1 - weight) * means[1])
+    assert found.readings[0] == readings[0 if weight >= 0.5 else 1]
+
+
+def test_one_reading_is_itself_and_has_no_doubt_to_tell():
+    raw = Raw(quantiles=np.zeros((2, 3)), crossed=True)
+    found = blend(((Reading(context=8), 1.0),), [raw], (0.1, 0.5, 0.9))
+    assert found.raw is raw
+    assert found.epistemic is None
 
 
 @pytest.mark.parametrize("value", ["auto ", "weekly", "", True])
@@ -191,19 +240,48 @@ def test_a_week_of_hours_is_found_and_pays(tmp_path):
     plain = error_of(series, answers(series, cutoffs, season="off"))
     auto, choices = chosen(series, cutoffs, tmp_path)
     assert error_of(series, auto) < 0.5 * plain
-    assert choices == {(168, 4)}
+    assert choices == {(168, 4, 100, 0)}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_declared_season_that_is_not_there_is_left_alone(tmp_path, seed):
-    """Differences of a random walk over a season are harder to forecast: every bit stays."""
-    rng = np.random.default_rng(seed)
-    series = make_series(100.0 + np.cumsum(rng.standard_normal(500)), kind=CalendarKind.DAILY, periods=(7,))
-    cutoffs, week = [series.dates[row] for row in range(490, 400, -19)], Horizon(steps=7)
-    auto, choices = chosen(series, cutoffs, tmp_path, week)
-    assert choices == {(0, 0)}
-    off = answers(series, cutoffs, week, season="off")
+def test_a_declared_season_that_is_not_there_costs_little():
+    """Differences of a random walk over a season are harder to forecast: they are left little say."""
+    week, ratios = Horizon(steps=7), []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        walk = 100.0 + np.cumsum(rng.standard_normal(500))
+        series = make_series(walk, kind=CalendarKind.DAILY, periods=(7,))
+        cutoffs = [series.dates[row] for row in range(490, 300, -19)]
+        losses = [error_of(series, answers(series, cutoffs, week, season=s)) for s in ("auto", "off", "on")]
+        ratios.append([losses[0] / losses[1], losses[2] / losses[1]])
+    auto, on = np.exp(np.log(ratios).mean(axis=0))
+    assert auto < 1.02
+    assert auto - 1.0 < 0.2 * (on - 1.0)
+
+
+def test_a_price_that_declares_its_week_is_read_as_it_is(tmp_path):
+    """Every bit stays: of a season in a price much proof is asked."""
+    price = dataclasses.replace(market(400), periods=(5,))
+    assert price.price_like
+    cutoffs = [price.dates[row] for row in (390, 300, 100)]
+    auto, choices = chosen(price, cutoffs, tmp_path, Horizon(steps=7))
+    off = answers(price, cutoffs, Horizon(steps=7), season="off")
+    assert choices == {(0, 0, 0, 100)}
     assert all(one.same_numbers(two) for one, two in zip(auto, off, strict=True))
+
+
+def test_a_short_history_is_read_both_ways(tmp_path):
+    """Five years of quarters, too few for any proof: half and half, and the doubt is told."""
+    values = np.tile([4.0, 9.0, 6.0, 2.0], 10) + np.linspace(0.0, 8.0, 40)
+    series = make_series(values, kind=CalendarKind.QUARTERLY, periods=(4,))
+    cutoff = [series.dates[27]]
+    (found,), choices = chosen(series, cutoff, tmp_path, Horizon(steps=8))
+    assert choices == {(4, 4, 50, 50)}
+    assert found.epistemic is not None
+    assert (found.epistemic > 0).all()
+    plain, apart = (
+        answers(series, cutoff, Horizon(steps=8), season=season)[0].quantiles for season in ("off", "on")
+    )
+    assert np.allclose(found.quantiles, (plain + apart) / 2)
 
 
 def test_without_periods_nothing_is_tried(tmp_path, monkeypatch):
@@ -246,7 +324,7 @@ def test_nothing_after_the_cutoff_is_seen(tmp_path):
     later = dataclasses.replace(series, values=values)
     cutoff = [series.dates[at]]
     (honest,), choices = chosen(series, cutoff, tmp_path)
-    assert choices == {(168, 4)}
+    assert choices == {(168, 4, 100, 0)}
     for other in (later, series.truncated(cutoff[0])):
         assert honest.same_numbers(answers(other, cutoff)[0])
     values = series.values.copy()
@@ -262,4 +340,4 @@ def test_context_and_season_are_chosen_together(tmp_path):
     plain = answers(series, cutoffs, context_length="auto", season="off")
     made, choices = chosen(series, cutoffs, tmp_path, context_length="auto")
     assert error_of(series, made) < error_of(series, plain)
-    assert choices == {(168, 4)}
+    assert choices == {(168, 4, 100, 0)}

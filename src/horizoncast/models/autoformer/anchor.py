@@ -1,7 +1,8 @@
 """The space the network works in: distances to the naive forecast, in units of its spread.
 
 The anchor of step h is ``z[t + h - m k]``, ``k = ceil(h / m)``: the last value for m = 1, the seasonal
-naive forecast else (see `lag_features`). A network that answers 0 +- 1 answers with the naive.
+naive forecast else (see `lag_features`), with the series' drift where it has one (`drift`). A network that
+answers 0 +- 1 answers with the naive.
 
 Letters in shapes: n sessions of a window, N origins, L context, H steps, C channels, M calendar marks,
 F features of a step, P covariates, K statistics of a context.
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.calendar import CalendarKind, Dates
+from horizoncast.models.autoformer.drift import Drift, growth
 from horizoncast.models.lag_features import (
     Design,
     Window,
@@ -160,6 +162,7 @@ def examples_at(
     level: float,
     yearly: bool,
     crossed: Sequence[Crossed] = (),
+    drift: Drift | None = None,
 ) -> Examples:
     """Inputs and outcomes of origins; nothing after an origin's row enters but `target`.
 
@@ -174,12 +177,14 @@ def examples_at(
         the date, and no date comes twice.
     crossed
         Covariates shown by their squares and by the calendar, too.
+    drift
+        Of the anchor.
     """
     count = len(rows)
     leads = np.tile(np.arange(1, steps + 1), count)
     origins = np.repeat(rows, steps)
     sigma = volatility(window.z, design)
-    anchor, spread = naive_at(window, design, rows, steps)
+    anchor, spread = naive_at(window, design, rows, steps, drift)
     at = rows[:, None] - context + 1 + np.arange(context)
     unit = sigma[rows] * np.sqrt(steps) if design.anchor == 1 else np.full(count, level)
     centre = window.z[rows] if design.anchor == 1 else _mean(window.z, at)
@@ -251,13 +256,18 @@ def _trailing_mean(x: Floats, length: int) -> Floats:
     return np.asarray(x[0] + (total[stop] - total[start]) / (stop - start))
 
 
-def naive_at(window: Window, design: Design, rows: Ints, steps: int) -> tuple[Floats, Floats]:
+def naive_at(
+    window: Window, design: Design, rows: Ints, steps: int, drift: Drift | None = None
+) -> tuple[Floats, Floats]:
     """The naive forecast of each origin and its spread, (N, H) each, in the scale."""
     leads = np.tile(np.arange(1, steps + 1), len(rows))
     origins = np.repeat(rows, steps)
-    spread = expected_spread(volatility(window.z, design)[origins], leads, design)
-    anchor = window.z[anchor_row(origins, leads, design.anchor)]
-    return anchor.reshape(len(rows), steps), spread.reshape(len(rows), steps)
+    spread = expected_spread(volatility(window.z, design)[origins], leads, design).reshape(len(rows), steps)
+    anchor = window.z[anchor_row(origins, leads, design.anchor)].reshape(len(rows), steps)
+    if drift is None:
+        return anchor, spread
+    step = growth(window.z, drift.period, design.anchor, rows, steps)
+    return anchor + drift.weight * step, spread * drift.spread
 
 
 def _mean(z: Floats, at: Ints) -> Floats:

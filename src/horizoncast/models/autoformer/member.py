@@ -25,6 +25,7 @@ from horizoncast.models.autoformer.anchor import (
     spans_two_years,
 )
 from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.autoformer.drift import PRICE_ODDS, Drift, anchored
 from horizoncast.models.autoformer.origins import joined, related_origins, split_origins
 from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
 from horizoncast.models.lag_features import (
@@ -65,6 +66,8 @@ class AutoformerState:
         Covariates known in advance that are shown squared and by the calendar.
     context
         L, shorter than the setting where the history is short.
+    drift
+        Of the naive forecast; None for a series without a season.
     trained
         None where the window never moved, or was too short to learn from: the naive answers.
     """
@@ -74,6 +77,7 @@ class AutoformerState:
     yearly: bool
     crossed: tuple[Crossed, ...]
     context: int
+    drift: Drift | None
     trained: Trained | None
 
 
@@ -97,6 +101,8 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         """
         window = window_of(history)
         design = choose_design(window, history.periods, horizon)
+        prior = PRICE_ODDS if history.series.price_like else 1.0
+        design, drift = anchored(window.z, design, history.periods, horizon.steps, prior=prior)
         design = replace(design, seasons=tuple(p for p in history.periods if 3 * p <= len(window.z)))
         context = min(self.config.context, max(8, len(window.z) // 4))
         level = max(float(np.std(window.z)), 1e-12)
@@ -107,6 +113,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             yearly=yearly,
             crossed=crossed_of(window),
             context=context,
+            drift=drift,
             trained=None,
         )
         if design.spread <= 0 or self.config.steps == 0:
@@ -125,6 +132,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
                 yearly=yearly,
                 crossed=[one.column for one in state.crossed],
                 before=window.dates[split[1][0]],
+                drift=state.drift,
             )
             learn = joined([learn, *others])
         return replace(
@@ -189,6 +197,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
             level=state.level,
             yearly=state.yearly,
             crossed=state.crossed,
+            drift=state.drift,
         )
 
     def predict(
@@ -211,7 +220,9 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         """
         window = self._recent(state, history, horizon)
         if state.trained is None:
-            anchor, spread = naive_at(window, state.design, np.array([len(window.z) - 1]), horizon.steps)
+            anchor, spread = naive_at(
+                window, state.design, np.array([len(window.z) - 1]), horizon.steps, state.drift
+            )
             naive = gaussian_prediction(anchor[0], spread[0], levels)
             short = (Flag.SHORT_HISTORY,) if state.design.spread > 0 and self.config.steps > 0 else ()
             return Prediction(quantiles=naive.quantiles, flags=(*short, *naive.flags))
@@ -233,7 +244,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
 
     def _recent(self, state: AutoformerState, history: History, horizon: Horizon) -> Window:
         """As much of a history as its inputs need, and the steps after it."""
-        seasons = max((state.design.anchor, *state.design.seasons))
+        seasons = max((state.design.anchor, *state.design.seasons, state.drift.period if state.drift else 1))
         needed = max(_MEMORY, state.context + seasons, 5 * seasons + horizon.steps)
         window = window_of(history.tail(needed), horizon.steps)
         require_covariates(window)

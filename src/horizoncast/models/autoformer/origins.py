@@ -15,6 +15,7 @@ from horizoncast.errors import MissingCovariateError
 from horizoncast.horizon import Horizon
 from horizoncast.models.autoformer.anchor import Examples, crossed_of, examples_at
 from horizoncast.models.autoformer.config import AutoformerConfig
+from horizoncast.models.autoformer.drift import Drift
 from horizoncast.models.lag_features import Design, Window, choose_design, usable_rows, window_of
 from horizoncast.series import History
 
@@ -71,6 +72,7 @@ def related_origins(
     yearly: bool,
     crossed: Sequence[int] = (),
     before: np.datetime64,
+    drift: Drift | None = None,
 ) -> Iterator[Examples]:
     """Examples of related series, each anchored as the target is and in units of its own.
 
@@ -84,6 +86,8 @@ def related_origins(
         Places of the covariates that are shown squared and by the calendar.
     before
         Date of the target's first held-back origin: later outcomes would tell of those that judge.
+    drift
+        Of the target: its weight, with each series' own growth.
     """
     for history in histories:
         window = window_of(history.tail(config.window))
@@ -109,6 +113,7 @@ def related_origins(
             level=max(float(np.std(window.z)), 1e-12),
             yearly=yearly,
             crossed=crossed_of(window, crossed),
+            drift=drift,
         )
 
 

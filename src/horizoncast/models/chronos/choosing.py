@@ -1,11 +1,11 @@
-"""What the member chooses at each cutoff from matured origins: the context, and whether to read differences.
+"""What the member takes from matured origins at each cutoff: the context, and the weight of each reading.
 
 A loss is computed once per origin, context and anchor, and serves every cutoff of a call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,12 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.chronos import contexts
 from horizoncast.models.chronos.adapter import told_of
 from horizoncast.models.chronos.asking import Reading
+from horizoncast.models.chronos.blending import Weighted
 from horizoncast.models.chronos.chosen import CONTEXT, SEASON, Chosen, leave_chosen
 from horizoncast.models.chronos.config import AUTO, OFF, ON, ChronosConfig
 from horizoncast.models.chronos.folder import ModelManifest
 from horizoncast.models.chronos.inference import Raw
-from horizoncast.models.chronos.seasons import Anchor, choose_anchor, needed, trials
+from horizoncast.models.chronos.seasons import PRICE_ODDS, Anchor, needed, trials, weigh
 from horizoncast.series import History, Series
 
 Ask = Callable[[Sequence[History], Reading], list[Raw]]
@@ -26,7 +27,7 @@ Ask = Callable[[Sequence[History], Reading], list[Raw]]
 
 
 class Chooser:
-    """Contexts and anchors of one call of `Chronos.forecast`."""
+    """Contexts, and weights of anchors, of one call of `Chronos.forecast`."""
 
     def __init__(self, config: ChronosConfig, manifest: ModelManifest, horizon: Horizon) -> None:
         self.config = config
@@ -34,13 +35,13 @@ class Chooser:
         self.horizon = horizon
         self._losses: dict[tuple[int, Reading], float] = {}
         self._contexts: dict[np.datetime64, int] = {}
-        self._anchors: dict[np.datetime64, Anchor | None] = {}
+        self._weights: dict[np.datetime64, dict[Anchor | None, float]] = {}
 
-    def readings(self, histories: Sequence[History], ask: Ask) -> list[Reading]:
+    def readings(self, histories: Sequence[History], ask: Ask) -> list[Weighted]:
         """How the checkpoint reads the end of each history of one series."""
         auto = self.config.context_length == AUTO
         if auto:
-            rows = {int(row) for history in histories for row in self._origins(history)}
+            rows = {int(row) for history in histories for row in self._origins(history).rows}
             for context in self._tried():
                 self._score(histories[0].series, rows, Reading(context=context), ask)
         spans = [self._context(history) for history in histories]
@@ -52,10 +53,10 @@ class Chooser:
         """Write down what was chosen, for the record of the run."""
         name = self.manifest.name
         spans = {cutoff: (span,) for cutoff, span in self._contexts.items()}
-        anchors = {cutoff: _pair(anchor) for cutoff, anchor in self._anchors.items()}
+        seasons = {cutoff: _told(weights) for cutoff, weights in self._weights.items()}
         for chosen in (
             Chosen(kind=CONTEXT, choices=spans, default=(self._tried()[0],), source=name),
-            Chosen(kind=SEASON, choices=anchors, default=_pair(None), source=name),
+            Chosen(kind=SEASON, choices=seasons, default=_told({None: 1.0}), source=name),
         ):
             if chosen.choices and self.config.traces:
                 folder, steps = Path(self.config.traces), self.horizon.steps
@@ -73,29 +74,34 @@ class Chooser:
 
     def _chosen_context(self, history: History) -> int:
         """The context that did best at origins whose outcome had matured by the cutoff."""
-        tried, rows = self._tried(), self._origins(history)
-        if len(rows) < contexts.FEWEST:
+        tried, origins = self._tried(), self._origins(history)
+        if len(origins.rows) < contexts.FEWEST:
             return tried[0]
-        losses = {c: [self._losses[int(row), Reading(context=c)] for row in rows] for c in tried}
-        return contexts.choose({c: np.array(found) for c, found in losses.items()})
+        losses = {c: [self._losses[int(row), Reading(context=c)] for row in origins.rows] for c in tried}
+        return contexts.choose({c: np.array(found) for c, found in losses.items()}, origins.worth)
 
-    def _anchored(self, histories: Sequence[History], spans: Sequence[int], ask: Ask) -> list[Reading]:
-        """The readings at the contexts given, each with its anchor where it has one."""
+    def _anchored(self, histories: Sequence[History], spans: Sequence[int], ask: Ask) -> list[Weighted]:
+        """The readings at the contexts given: as it is, and by its anchors where it has any."""
         plain = (
             self.config.season == OFF or told_of(self.manifest) is not None
         )  # an adapter reads as it learned
         if plain or not histories[0].periods:
-            return [Reading(context=span) for span in spans]
-        tried = [trials(h.periods, h.stop, self._origins(h), self.horizon.steps) for h in histories]
+            return [((Reading(context=span), 1.0),) for span in spans]
+        origins = [self._origins(history) for history in histories]
+        tried = [
+            trials(h.periods, h.stop, found.rows, self.horizon.steps)
+            for h, found in zip(histories, origins, strict=True)
+        ]
         forced = self.config.season == ON
         wanted = [needed(mine, forced=forced) for mine in tried]
         self._score_anchors(histories[0].series, spans, wanted, ask)
-        readings = []
-        for history, span, mine, pairs in zip(histories, spans, tried, wanted, strict=True):
+        readings: list[Weighted] = []
+        for history, span, mine, pairs, found in zip(histories, spans, tried, wanted, origins, strict=True):
             losses = {(r, a): self._losses[r, Reading(context=span, anchor=a)] for r, a in pairs}
-            anchor = choose_anchor(mine, losses, forced=forced)
-            self._anchors[history.cutoff] = anchor
-            readings.append(Reading(context=span, anchor=anchor))
+            prior = PRICE_ODDS if history.series.price_like else 1.0
+            weights = weigh(mine, losses, found.worth, forced=forced, prior=prior)
+            self._weights[history.cutoff] = weights
+            readings.append(tuple((Reading(context=span, anchor=a), w) for a, w in weights.items()))
         return readings
 
     def _score_anchors(
@@ -125,11 +131,17 @@ class Chooser:
     def _tried(self) -> tuple[int, ...]:
         return contexts.candidates(self.config.context, self.manifest.context_length)
 
-    def _origins(self, history: History) -> contexts.Ints:
-        """Rows of the origins that choose at the end of a history."""
+    def _origins(self, history: History) -> contexts.Origins:
+        """The origins that decide at the end of a history."""
         ordinals = history.series.ordinals
         return contexts.matured_origins(ordinals, history.stop, self.horizon.steps, self.config.min_train)
 
 
-def _pair(anchor: Anchor | None) -> tuple[int, int]:
-    return (0, 0) if anchor is None else (anchor.period, anchor.seasons)
+def _told(weights: Mapping[Anchor | None, float]) -> tuple[int, int, int, int]:
+    """Period, seasons and weight of the heaviest anchor, and weight of the series as it is, in per cent."""
+    anchors = {anchor: weight for anchor, weight in weights.items() if anchor is not None}
+    plain = round(100 * weights.get(None, 0.0))
+    if not anchors:
+        return 0, 0, 0, plain
+    first = max(anchors, key=lambda anchor: anchors[anchor])
+    return first.period, first.seasons, round(100 * anchors[first]), plain

@@ -17,7 +17,8 @@ from horizoncast.series import Series
 from horizoncast.store.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
 CONTEXT, SEASON = "context", "season"
-"""What is chosen: (sessions of context,), or (sessions of a season, seasons), (0, 0) for none."""
+"""What is chosen: (sessions of context,), or (sessions of the heaviest season, how many of it, its weight,
+the weight of the series as it is), weights in per cent."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos.adapter import Told, told_of
 from horizoncast.models.chronos.asking import Reading, ask, covariates_of
+from horizoncast.models.chronos.blending import Blend, blend
 from horizoncast.models.chronos.choosing import Chooser
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.embedding import embeddings_of
@@ -35,10 +36,9 @@ from horizoncast.series import History, Series
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Answer:
-    """What the checkpoint says at a cutoff, how it read the history, and what its encoder saw."""
+    """What the checkpoint says at a cutoff, however it read the history, and what its encoder saw."""
 
-    raw: Raw
-    reading: Reading
+    blend: Blend
     embedding: Embedding | None
 
 
@@ -150,15 +150,21 @@ class Chronos(Member[ChronosConfig, None]):
         if history.cutoff not in ahead:
             ahead = self._answer([history], Chooser(self.config, self.manifest, horizon))
         answer = ahead[history.cutoff]
-        raw = answer.raw
+        raw = answer.blend.raw
         quantiles, beyond = at_levels(raw.quantiles, self.manifest.quantiles, levels)
         flags = [Flag.EXTRAPOLATED_TAIL] if beyond else []
         flags += [*raw.flags, *([Flag.SORTED] if raw.crossed else [])]
         short = history.stop < min(self.config.context, self.manifest.context_length)
         flags += [Flag.SHORT_HISTORY] if short else []
         flags += [Flag.DEGENERATE_WIDTH] if (quantiles[:, 0] == quantiles[:, -1]).any() else []
-        flags += self._own_flags(history, horizon, answer.reading)
-        return Prediction(quantiles=quantiles, flags=tuple(flags), embedding=answer.embedding)
+        for reading in answer.blend.readings:
+            flags += self._own_flags(history, horizon, reading)
+        return Prediction(
+            quantiles=quantiles,
+            flags=tuple(flags),
+            epistemic=answer.blend.epistemic,
+            embedding=answer.embedding,
+        )
 
     def _prepare(self, series: Series, cutoffs: Sequence[np.datetime64], chooser: Chooser) -> None:
         """Compute a chunk ahead of `predict`; what cannot be answered is left for it to say why."""
@@ -182,15 +188,20 @@ class Chronos(Member[ChronosConfig, None]):
         def asked(some: Sequence[History], reading: Reading) -> list[Raw]:
             return ask(loaded, some, reading, steps=steps, chunk=chunk)
 
-        readings = chooser.readings(histories, asked)
-        seen = dict(zip((h.cutoff for h in histories), embeddings_of(loaded, histories), strict=True))
-        found: dict[np.datetime64, _Answer] = {}
-        for reading in dict.fromkeys(readings):
-            alike = [h for h, own in zip(histories, readings, strict=True) if own == reading]
-            for history, raw in zip(alike, asked(alike, reading), strict=True):
-                at = history.cutoff
-                found[at] = _Answer(raw=raw, reading=reading, embedding=seen[at])
-        return found
+        weighted = chooser.readings(histories, asked)
+        raws: dict[tuple[np.datetime64, Reading], Raw] = {}
+        for reading in dict.fromkeys(reading for own in weighted for reading, _ in own):
+            alike = [h for h, own in zip(histories, weighted, strict=True) if reading in dict(own)]
+            answers = asked(alike, reading)
+            raws |= {(h.cutoff, reading): raw for h, raw in zip(alike, answers, strict=True)}
+        levels, seen = self.manifest.quantiles, embeddings_of(loaded, histories)
+        return {
+            h.cutoff: _Answer(
+                blend=blend(own, [raws[h.cutoff, reading] for reading, _ in own], levels),
+                embedding=embedding,
+            )
+            for h, own, embedding in zip(histories, weighted, seen, strict=True)
+        }
 
     def _own_flags(self, history: History, horizon: Horizon, reading: Reading) -> list[Flag]:
         """What became of covariates, where the checkpoint reads them."""

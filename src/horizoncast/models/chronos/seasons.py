@@ -13,6 +13,10 @@ how the errors of two seasons go together.
 Differencing is as in seasonal ARIMA (Box & Jenkins 1976, chapter 9); the mean of K seasons adds 1/K of the
 noise of one value instead of all of it.
 
+Whether a series is better read as it is or as differences is not known, so both answer, each with the
+weight that matured origins give it (`weigh`). How far their medians lie apart is doubt about the reading,
+the checkpoint's epistemic part.
+
 Letters in shapes: T context, H steps, P covariates.
 """
 
@@ -24,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.models.chronos.contexts import FEWEST, gain
+from horizoncast.models.chronos.contexts import FEWEST
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,8 +37,13 @@ SEASONS = (4, 2, 1)
 """K: the first that the history is long enough for."""
 BLOCKS = 4
 """Seasons ahead at most: every one is a pass of its own."""
+LEAST_WEIGHT = 0.05
+"""Weight below which a reading is not worth its pass."""
+PRICE_ODDS = 0.0025
+"""Of a season in a price: too little for a pass, unless the past speaks for it."""
 _SHORTEST = 8
 """Differences below which a checkpoint reads nothing."""
+_TINY, _SURE = 1e-300, 300.0
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -126,28 +135,47 @@ def needed(tried: Sequence[Trial], *, forced: bool) -> set[tuple[int, Anchor | N
     """Origins and anchors (None: the series as it is) whose losses decide; none without a choice."""
     if forced and len(tried) == 1:
         return set()
-    judged = [trial for trial in tried if len(trial.rows) >= FEWEST]
-    return {(row, anchor) for trial in judged for row in trial.rows for anchor in (None, trial.anchor)}
+    return {(row, anchor) for trial in tried for row in trial.rows for anchor in (None, trial.anchor)}
 
 
-def choose_anchor(
-    tried: Sequence[Trial], losses: Mapping[tuple[int, Anchor | None], float], *, forced: bool
-) -> Anchor | None:
-    """The anchor with the largest gain over the series as it is, None unless it exceeds its standard error.
+def weigh(
+    tried: Sequence[Trial],
+    losses: Mapping[tuple[int, Anchor | None], float],
+    worth: float = 1.0,
+    *,
+    forced: bool,
+    prior: float = 1.0,
+) -> dict[Anchor | None, float]:
+    """Weight of each reading (None: the series as it is), summing to 1; those below `LEAST_WEIGHT` left out.
+
+    A reading that did ``g = log(L_0 / L_k)`` better than the series as it is at n independent origins has
+    odds of ``exp(n g)`` against it, times its odds beforehand: half for the series as it is, the other half
+    shared by its seasons (`prior`). That is the posterior under a Laplace-like likelihood of the pinball
+    loss (Yu & Moyeed 2001) with its scale at the maximum, ``-n log L``, and exponential weighting by past
+    losses (Vovk 1990). Quantiles are averaged with these weights.
 
     Parameters
     ----------
     losses
         Those that are `needed`.
+    worth
+        What one origin counts for.
     forced
-        Take an anchor even where the series as it is did better: the one that did best, or the first where
-        none can be judged.
+        The series as it is takes no part, unless no season fits.
+    prior
+        Odds beforehand of all seasons together; `PRICE_ODDS` for a price.
     """
-    best, most = (tried[0].anchor if forced and tried else None), -np.inf if forced else 0.0
-    for trial in tried if losses else ():
-        if len(trial.rows) >= FEWEST:
-            plain = np.array([losses[row, None] for row in trial.rows])
-            mean, error = gain(plain, np.array([losses[row, trial.anchor] for row in trial.rows]))
-            if mean > most and (forced or mean > error):
-                best, most = trial.anchor, mean
-    return best
+    share = prior / len(tried) if tried else 0.0
+    odds: dict[Anchor | None, float] = {} if forced and tried else {None: 1.0}
+    for trial in tried:
+        evidence = 0.0
+        if trial.rows and losses:
+            plain, found = (
+                float(np.mean([losses[row, a] for row in trial.rows])) for a in (None, trial.anchor)
+            )
+            evidence = worth * len(trial.rows) * float(np.log(max(plain, _TINY) / max(found, _TINY)))
+        odds[trial.anchor] = share * float(np.exp(np.clip(evidence, -_SURE, _SURE)))
+    total = sum(odds.values())
+    kept = {anchor: odd for anchor, odd in odds.items() if odd >= LEAST_WEIGHT * total}
+    total = sum(kept.values())
+    return {anchor: odd / total for anchor, odd in kept.items()}
