@@ -28,7 +28,7 @@ from horizoncast.models.hybrid.config import Deployment, HybridConfig
 from horizoncast.models.registry import NAIVES
 from horizoncast.policy.states import MemberState
 from horizoncast.scale import Scale
-from horizoncast.validation.calibration import standardised_misses, widen, width_factor
+from horizoncast.validation.calibration import SHRINK_NEURAL, standardised_misses, widen, width_factor
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -112,7 +112,10 @@ class AdaptiveFusionLayer:
         widths = np.array(
             [
                 width_factor(
-                    standardised_misses(branches.actuals, rows, branches.levels), branches.n_eff, skill
+                    standardised_misses(branches.actuals, rows, branches.levels),
+                    branches.n_eff,
+                    skill,
+                    SHRINK_NEURAL,
                 )
                 for rows in branches.quantiles
             ]

@@ -27,7 +27,7 @@ SEASONS = 4
 _ORIGINS, _PER_HORIZON = 16, 4
 """Independent origins that decide, and how many overlapping ones stand for one of them."""
 _FEWEST_ROWS = 20
-_BELIEF = 3.0
+_BELIEF = 10.0
 """Origins' worth of belief that what is left spreads as the naive's errors do: weight and anchor are chosen
 on the same origins, and growth changes."""
 _LEAST_SPREAD, _TINY, _SURE = 0.1, 1e-300, 300.0
