@@ -19,9 +19,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import numpy.typing as npt
 
+from horizoncast.models.chronos.embedding import WINDOW
 from horizoncast.models.chronos.encoder import ChronosEncoder
 from horizoncast.models.chronos.likeness import windows_at
-from horizoncast.models.chronos.trace import WINDOW, trace_rows
+from horizoncast.models.chronos.trace import trace_rows
 from horizoncast.policy.drift import YEAR
 from horizoncast.policy.novelty import novelty
 

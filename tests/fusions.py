@@ -33,7 +33,7 @@ def a_fusion(steps: int = 7, **changes: Any) -> FusionRecord:
         "accuracy": np.array([0.56, 0.44]),
         "widths": np.array([1.05, 0.93]),
         "weights": np.stack([first, 1.0 - first]),
-        "regime": {"season": 0.31, "trend": 0.12, "volatility": 0.84, "entropy": 0.97},
+        "regime": {"season": 0.31, "trend": 0.12, "volatility": 0.84, "entropy": 0.97, "novelty": 0.62},
         "log_odds": np.linspace(0.2, -0.3, steps),
         "uncertainty": parts_of(steps),
         "trained": {"trained_until": "2024-01-05T00:00:00", "digest": "ab12", "gate": "cd34"},

@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 from horizoncast.models.hybrid.adaptation import AdaptationRows
 from horizoncast.models.hybrid.context import Context
 from horizoncast.models.hybrid.fitting import window_losses
-from horizoncast.models.hybrid.gate import GateRows
+from horizoncast.models.hybrid.gate_rows import GateRows
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DAY = np.timedelta64(86400, "s")
@@ -46,22 +46,35 @@ def persistent(rng: np.random.Generator, windows: int, memory: float = 0.8) -> n
 
 
 def gate_rows(
-    seed: int, *, windows: int = 150, steps: int = 5, stride: int = 5, planted: float = 0.0, series: str = "x"
+    seed: int,
+    *,
+    windows: int = 150,
+    steps: int = 5,
+    stride: int = 5,
+    planted: float = 0.0,
+    series: str = "x",
+    shapes: np.ndarray | None = None,
 ) -> GateRows:
     """Two branches with independent errors of their medians.
 
-    In the upper half of the volatility's ranks chronos' error is ``1 + planted`` times its usual and the
-    other's ``1 - planted``; in the lower half the other way round. 0: no context tells them apart.
+    In the upper half of a regime's ranks chronos' error is ``1 + planted`` times its usual and the other's
+    ``1 - planted``; in the lower half the other way round. 0: no context tells them apart. The regime is
+    the volatility, or, with (2, N, D) embeddings of two kinds of window, which kind it is and nothing else.
     """
     rng = np.random.default_rng(seed)
     paths, cutoffs, ends = outcomes(rng, windows, steps, stride)
     volatility = ndtr(persistent(rng, windows))
-    tilt = np.where(volatility > 0.5, planted, -planted)
+    regime, vectors = volatility > 0.5, [()] * windows
+    if shapes is not None:
+        regime = persistent(rng, windows) > 0.0
+        picked = shapes[regime.astype(int), rng.integers(shapes.shape[1], size=windows)]
+        vectors = [tuple(vector) for vector in picked.tolist()]
+    tilt = np.where(regime, planted, -planted)
     errors = 0.6 * rng.normal(size=(2, windows)) * np.stack([1.0 + tilt, 1.0 - tilt])
     root = np.sqrt(np.arange(1, steps + 1))
     contexts = tuple(
-        Context(season=0.0, trend=0.0, volatility=float(v), entropy=float(e))
-        for v, e in zip(volatility, 0.97 + 0.02 * rng.random(windows), strict=True)
+        Context(season=0.0, trend=0.0, volatility=float(v), entropy=float(e), embedding=seen)
+        for v, e, seen in zip(volatility, 0.97 + 0.02 * rng.random(windows), vectors, strict=True)
     )
     naive = around(np.zeros((windows, steps)))
     return GateRows(
@@ -76,6 +89,14 @@ def gate_rows(
         contexts=contexts,
         naive_loss=float(window_losses(paths, naive, LEVELS).mean()),
     )
+
+
+def two_shapes(seed: int, *, each: int = 200, size: int = 8, noise: float = 0.5) -> np.ndarray:
+    """(2, N, D) embeddings around two directions, of lengths that say nothing."""
+    rng = np.random.default_rng(seed)
+    middle = np.random.default_rng(99).normal(size=(2, 1, size))
+    lengths = rng.uniform(0.5, 2.0, size=(2, each, 1))
+    return lengths * (middle + noise * rng.normal(size=(2, each, size)))
 
 
 def adaptation_rows(

@@ -13,10 +13,15 @@ import pytest
 from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.engine import EngineConfig, HybridSetting, MemberSetting
 from horizoncast.ensemble.records import DecisionConfig
+from horizoncast.forecast import Embedding
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, MemberConfig, Prediction
+from horizoncast.models.hybrid.axes import Axes
 from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.models.hybrid.context import volatility_percentile
+from horizoncast.models.hybrid.fitting import Units
+from horizoncast.models.hybrid.gate import FEATURES, Gate
+from horizoncast.models.hybrid.judge import Ruling
 from horizoncast.models.naive import gaussian_prediction
 from horizoncast.models.registry import MEMBERS, NEEDS
 from horizoncast.policy.states import MemberState
@@ -37,12 +42,16 @@ class BranchConfig(MemberConfig):
     error
         Of its median, in standard deviations that it states.
     tilt
-        By how much more in the restless half of regimes, and less in the calm one.
+        By how much more in one half of regimes, and less in the other.
+    rising
+        Whether the regimes are rises and falls, which the first branch's embedding alone tells apart,
+        instead of restless and calm.
     """
 
     min_train: int = 50
     error: float = 0.0
     tilt: float = 0.0
+    rising: bool = False
 
 
 class Branch(Member[BranchConfig, None]):
@@ -64,16 +73,29 @@ class Branch(Member[BranchConfig, None]):
     ) -> Prediction:
         """(H, Q) quantiles around the last value and an error."""
         changes = np.diff(history.tail(600).z)
-        restless = volatility_percentile(changes, 0.94) > 0.5
-        size = self.config.error * (1 + (self.config.tilt if restless else -self.config.tilt))
+        rises = changes[-30:].sum() > 0
+        more = rises if self.config.rising else volatility_percentile(changes, 0.94) > 0.5
+        size = self.config.error * (1 + (self.config.tilt if more else -self.config.tilt))
         spread = changes[-30:].std() * np.sqrt(np.arange(1, horizon.steps + 1))
-        return gaussian_prediction(history.z[-1] + size * rng.standard_normal() * spread, spread, levels)
+        found = gaussian_prediction(history.z[-1] + size * rng.standard_normal() * spread, spread, levels)
+        return replace(found, embedding=self.seen(bool(rises), rng))
+
+    def seen(self, rises: bool, rng: np.random.Generator) -> Embedding | None:
+        """What its encoder saw."""
+        return None
 
 
 class First(Branch):
     """In the place of Chronos."""
 
     name: ClassVar[str] = "chronos"
+
+    def seen(self, rises: bool, rng: np.random.Generator) -> Embedding | None:
+        """One of two directions with noise around it, where regimes are rises and falls."""
+        if not self.config.rising:
+            return None
+        middle = np.array([3.0, 1.0, 0.0, 0.0]) if rises else np.array([1.0, 3.0, 0.0, 0.0])
+        return Embedding(vector=middle + 0.5 * rng.standard_normal(4), novelty=float(rng.random()))
 
 
 class Second(Branch):
@@ -105,9 +127,11 @@ def restless_series(*, memory: float = 0.0, calm: float = 0.5, sessions: int = 2
     )
 
 
-def toy_config(folder: Path, *, error: float = 0.0, tilt: float = 0.0, **hybrid: str) -> EngineConfig:
+def toy_config(
+    folder: Path, *, error: float = 0.0, tilt: float = 0.0, rising: bool = False, **hybrid: str
+) -> EngineConfig:
     """An engine with both branches; the second one's tilt is the first one's turned round."""
-    first = BranchConfig(error=error, tilt=tilt)
+    first = BranchConfig(error=error, tilt=tilt, rising=rising)
     return EngineConfig(
         service=SERVICE,
         members=(
@@ -139,4 +163,19 @@ def toy_subject(
         stride=stride,
         folder=folder / "hybrid" / series.name / config.service,
         cache=folder / "cache",
+    )
+
+
+def gate_of(size: int, until: np.datetime64) -> Gate:
+    """A gate that reads the first number of an embedding of some size, and nothing else."""
+    axes = Axes(centre=(0.5,) + (0.0,) * (size - 1), axes=((1.0,) + (0.0,) * (size - 1),))
+    return Gate(
+        units=Units(names=FEATURES, centre=(0.0,) * len(FEATURES), spread=(1.0,) * len(FEATURES)),
+        intercept=0.0,
+        slopes=tuple(float(name == "embedding_1") for name in FEATURES),
+        strength=0.0,
+        trained_until=until,
+        windows=100,
+        ruling=Ruling(stage="gate", kept=True, reason="for a test"),
+        axes=axes,
     )

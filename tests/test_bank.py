@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from horizoncast.bank import Bank, build_bank
+from horizoncast.bank import Bank, Embeddings, build_bank, continue_bank
 from horizoncast.calendar import as_stamp
 from horizoncast.errors import BankError, DataError, UnknownNameError
-from horizoncast.forecast import Failure, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Failure, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.series import Scale, Series
 from support import make_series
@@ -248,3 +248,58 @@ def test_an_unknown_level_is_refused():
 
 def test_leads_are_the_lead_grid_from_zero():
     assert plain().leads.tolist() == [0, 1, 2]
+
+
+# embeddings
+
+
+def seen(*numbers: float, novelty: float | None = None) -> Embedding:
+    return Embedding(vector=np.array(numbers), novelty=novelty)
+
+
+def test_embeddings_stand_at_their_cutoffs_and_follow_the_bank():
+    rows = {
+        "b": [forecast(row, member="b") for row in (5, 10, 15)],
+        "a": [
+            forecast(10, embedding=seen(1.0, 2.0, novelty=0.5)),
+            failure(5, "a"),
+            forecast(15, embedding=seen(3.0, 4.0)),
+        ],
+    }
+    bank = bank_of(rows)
+    assert bank.embeddings.at(0) is None
+    assert bank.embeddings.at(1).same_numbers(seen(1.0, 2.0, novelty=0.5))
+    assert bank.embeddings.at(2).same_numbers(seen(3.0, 4.0))
+    assert bank.embeddings.size == 2
+    assert not bank.embeddings.vectors.flags.writeable
+    late = bank.pick(np.array([False, True, True]))
+    for part in (late, late.select(["b"]), late.with_member("c", late.quantiles[0])):
+        assert part.embeddings.at(0).same_numbers(seen(1.0, 2.0, novelty=0.5))
+        assert part.embeddings.at(1).same_numbers(seen(3.0, 4.0))
+    matured = bank.slice_at(bank.ends[1], 1)
+    assert matured.embeddings.at(0).same_numbers(seen(1.0, 2.0, novelty=0.5))
+    assert bank.slice_at(bank.cutoffs[0], 40).embeddings.vectors.shape == (0, 2)
+
+
+def test_live_rows_leave_the_embeddings_of_the_backtest():
+    bank = bank_of({"a": [forecast(5, embedding=seen(1.0)), forecast(10, embedding=seen(2.0))]})
+    moved = forecast(10).quantiles * 1.5
+    after = continue_bank(bank, SERIES, {"a": [forecast(10, quantiles=moved)]})
+    assert not np.array_equal(after.quantiles, bank.quantiles)
+    assert after.embeddings.at(1).same_numbers(seen(2.0))
+
+
+def test_a_bank_without_any_has_none():
+    assert bank_of({"a": [forecast(5)], "b": [failure(None)]}).embeddings is None
+
+
+def test_embeddings_that_do_not_belong_together_are_refused():
+    one, two = forecast(5, embedding=seen(1.0)), forecast(10, embedding=seen(1.0, 2.0))
+    with pytest.raises(BankError, match="different sizes"):
+        bank_of({"a": [one, two]})
+    with pytest.raises(BankError, match="more than one member"):
+        bank_of({"a": [one], "b": [forecast(5, member="b", embedding=seen(1.0))]})
+    with pytest.raises(BankError, match="per cutoff"):
+        plain(embeddings=Embeddings(vectors=np.ones((3, 2)), novelty=np.ones(3)))
+    with pytest.raises(BankError, match="shapes"):
+        Embeddings(vectors=np.ones((3, 2)), novelty=np.ones(2))

@@ -7,7 +7,7 @@ import pytest
 
 from horizoncast.calendar import as_stamp
 from horizoncast.errors import ForecastError
-from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Failure, Flag, Forecast, ModelIdentity
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 DATES = np.array(["2024-07-01", "2024-07-02", "2024-07-03"], dtype="datetime64[s]")
@@ -164,6 +164,44 @@ def test_an_epistemic_share_counts_as_a_number_where_both_know_it():
     one = make(epistemic=[0.1, 0.2, 0.3])
     assert one.same_numbers(make(epistemic=[0.1, 0.2, 0.3]))
     assert not one.same_numbers(make(epistemic=[0.1, 0.2, np.nextafter(0.3, 1.0)]))
+    assert one.same_numbers(make()) and make().same_numbers(one)
+
+
+def test_an_embedding_is_checked_rounded_and_survives_a_pickle():
+    vector = np.array([0.1, -2.0, 3.0])
+    forecast = make(embedding=Embedding(vector=vector, novelty=0.25))
+    vector[0] = 9.0
+    for one in (forecast, pickle.loads(pickle.dumps(forecast))):
+        assert one.embedding.vector.tolist() == np.float32([0.1, -2.0, 3.0]).tolist()
+        assert one.embedding.vector.dtype == np.float64
+        assert one.embedding.novelty == 0.25
+        with pytest.raises(ValueError, match="read-only"):
+            one.embedding.vector[0] = 0.0
+    assert pickle.loads(pickle.dumps(make())).embedding is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"vector": [0.0, np.nan]},
+        {"vector": [np.inf]},
+        {"vector": []},
+        {"vector": [[1.0]]},
+        {"vector": [1.0], "novelty": 1.01},
+        {"vector": [1.0], "novelty": float("nan")},
+    ],
+    ids=str,
+)
+def test_an_embedding_that_cannot_be_is_refused(broken):
+    with pytest.raises(ForecastError, match="embedding"):
+        Embedding(**broken)
+
+
+def test_an_embedding_counts_as_a_number_where_both_know_it():
+    one = make(embedding=Embedding(vector=[1.0, 2.0], novelty=0.5))
+    assert one.same_numbers(make(embedding=Embedding(vector=[1.0, 2.0], novelty=0.5)))
+    assert not one.same_numbers(make(embedding=Embedding(vector=[1.0, 2.5], novelty=0.5)))
+    assert not one.same_numbers(make(embedding=Embedding(vector=[1.0, 2.0])))
     assert one.same_numbers(make()) and make().same_numbers(one)
 
 

@@ -3,7 +3,7 @@
 Validation fills it, live forecasts continue it, and weights, fusion, skill and calibration are pure
 functions of a slice of it. All numbers are in the series' scale.
 
-Letters in shapes: K members, W validation windows (cutoffs), H steps, Q levels.
+Letters in shapes: K members, W validation windows (cutoffs), H steps, Q levels, D size of an embedding.
 """
 
 from __future__ import annotations
@@ -16,13 +16,77 @@ import numpy.typing as npt
 
 from horizoncast.calendar import Dates, as_stamp
 from horizoncast.errors import BankError, UnknownNameError
-from horizoncast.forecast import Failure, Forecast
-from horizoncast.frozen import sealed
+from horizoncast.forecast import Embedding, Failure, Forecast
+from horizoncast.frozen import readonly, sealed
 from horizoncast.horizon import Horizon, effective_windows
 from horizoncast.series import Scale, Series
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embeddings:
+    """What a member's encoder saw of the context at each cutoff.
+
+    Parameters
+    ----------
+    vectors
+        (W, D), NaN where there is none.
+    novelty
+        (W,) as in `horizoncast.forecast.Embedding`, NaN where unknown.
+    """
+
+    vectors: Floats
+    novelty: Floats
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or self.novelty.shape != self.vectors.shape[:1]:
+            raise BankError(
+                "embeddings: shapes",
+                value=(self.vectors.shape, self.novelty.shape),
+                allowed="vectors (W, D), novelty (W,)",
+            )
+        for name in ("vectors", "novelty"):
+            object.__setattr__(self, name, readonly(getattr(self, name)))
+
+    @classmethod
+    def of(cls, found: Sequence[Embedding | None]) -> Embeddings | None:
+        """W embeddings, None where there is none; None without any.
+
+        Raises
+        ------
+        BankError
+            When they differ in size: they are of different encoders.
+        """
+        sizes = {len(one.vector) for one in found if one is not None}
+        if not sizes:
+            return None
+        if len(sizes) > 1:
+            raise BankError("embeddings of different sizes", value=sorted(sizes))
+        none = np.full(sizes.pop(), np.nan)
+        return cls(
+            vectors=np.stack([none if one is None else one.vector for one in found]),
+            novelty=np.array(
+                [np.nan if one is None or one.novelty is None else one.novelty for one in found]
+            ),
+        )
+
+    @property
+    def size(self) -> int:
+        """D, the size of a vector."""
+        return int(self.vectors.shape[1])
+
+    def pick(self, keep: Bools | npt.NDArray[np.int64]) -> Embeddings:
+        """Those of a subset of the cutoffs."""
+        return Embeddings(vectors=self.vectors[keep], novelty=self.novelty[keep])
+
+    def at(self, w: int) -> Embedding | None:
+        """That of one cutoff; None where there is none."""
+        if not np.isfinite(self.vectors[w]).all():
+            return None
+        novelty = float(self.novelty[w])
+        return Embedding(vector=self.vectors[w], novelty=None if np.isnan(novelty) else novelty)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +115,8 @@ class Bank:
         (K, W) True where the member was asked; a failure is asked for and NaN.
     nonnegative
         True when the series cannot be negative: combined quantiles are clipped at zero.
+    embeddings
+        What an encoder among the members saw at each cutoff; None where none did.
     """
 
     members: tuple[str, ...]
@@ -64,6 +130,7 @@ class Bank:
     actuals: Floats
     asked: Bools
     nonnegative: bool = False
+    embeddings: Embeddings | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.members), len(self.cutoffs), self.horizon.steps, len(self.levels))
@@ -75,6 +142,8 @@ class Bank:
             raise BankError("bank: cutoffs must increase strictly")
         if len(set(self.members)) != len(self.members):
             raise BankError("bank: a member stands twice", value=self.members)
+        if self.embeddings is not None and self.embeddings.novelty.shape != self.cutoffs.shape:
+            raise BankError("bank: an embedding per cutoff", value=len(self.embeddings.novelty))
         if self.stride < 1:
             raise BankError("bank: stride", value=self.stride, allowed="at least 1")
         for name in ("quantiles", "actuals", "asked", "cutoffs", "ends"):
@@ -127,6 +196,7 @@ class Bank:
             quantiles=sealed(self.quantiles[:, keep]),
             actuals=sealed(self.actuals[keep]),
             asked=sealed(self.asked[:, keep]),
+            embeddings=None if self.embeddings is None else self.embeddings.pick(keep),
         )
 
     def select(self, names: Sequence[str]) -> Bank:
@@ -182,7 +252,8 @@ def build_bank(
     Raises
     ------
     BankError
-        When a forecast is of another series or unit, or has other dates or levels than the bank.
+        When a forecast is of another series or unit, or has other dates or levels than the bank, or when
+        embeddings differ in size or two members have them.
     """
     answers = {name: list(items) for name, items in rows.items()}
     stamps = {as_stamp(a.cutoff) for items in answers.values() for a in items if a.cutoff is not None}
@@ -217,7 +288,22 @@ def build_bank(
         actuals=actuals,
         asked=asked,
         nonnegative=series.nonnegative,
+        embeddings=_embeddings(answers, cutoffs),
     )
+
+
+def _embeddings(
+    answers: Mapping[str, Sequence[Forecast | Failure]], cutoffs: Sequence[np.datetime64]
+) -> Embeddings | None:
+    """Those of the one member that has them, at each cutoff."""
+    found = {
+        name: {as_stamp(a.cutoff): a.embedding for a in items if isinstance(a, Forecast) and a.embedding}
+        for name, items in answers.items()
+    }
+    having = [name for name, known in found.items() if known]
+    if len(having) > 1:
+        raise BankError("bank: embeddings of more than one member", value=", ".join(having))
+    return Embeddings.of([found[having[0]].get(c) for c in cutoffs]) if having else None
 
 
 def continue_bank(bank: Bank, series: Series, rows: Mapping[str, Iterable[Forecast]]) -> Bank:
@@ -225,7 +311,8 @@ def continue_bank(bank: Bank, series: Series, rows: Mapping[str, Iterable[Foreca
 
     Only rows that belong are taken: a cutoff and a member of the bank, its levels, and dates that are
     still the series' sessions (a market that closed unforeseen moves the steps of a forecast made
-    before; the backtest's row knows better then). Without any the bank is returned as it is.
+    before; the backtest's row knows better then). Without any the bank is returned as it is. Embeddings
+    stay those of the backtest: a published forecast is kept without.
 
     Parameters
     ----------

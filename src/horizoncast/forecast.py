@@ -1,6 +1,6 @@
 """A forecast, or the failure that stands in its place.
 
-Letters in shapes: H horizon steps, Q quantile levels.
+Letters in shapes: H horizon steps, Q quantile levels, D size of an embedding.
 """
 
 from __future__ import annotations
@@ -59,6 +59,43 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Embedding:
+    """What a model's encoder saw of the context before a cutoff.
+
+    Parameters
+    ----------
+    vector
+        (D,) pooled state of the encoder, finite, each number one of single precision.
+    novelty
+        Share of ordinary past contexts that lie nearer to what came before them, 0 to 1; None where the
+        history is too short to tell.
+
+    Raises
+    ------
+    ForecastError
+        When one of these does not hold.
+    """
+
+    vector: Floats
+    novelty: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vector", readonly(np.asarray(self.vector, dtype=np.float32)))
+        if self.vector.ndim != 1 or not len(self.vector) or not np.isfinite(self.vector).all():
+            raise ForecastError("an embedding is a finite vector", value=self.vector.shape, allowed="(D,)")
+        if self.novelty is not None and not 0.0 <= self.novelty <= 1.0:
+            raise ForecastError("novelty of an embedding", value=self.novelty, allowed="0 to 1")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through the constructor, as a forecast."""
+        return reduced(self)
+
+    def same_numbers(self, other: Embedding) -> bool:
+        """Whether vector and novelty are bit-identical."""
+        return np.array_equal(self.vector, other.vector) and self.novelty == other.novelty
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Forecast:
     """Quantiles of the target at each step after a cutoff, checked on every construction.
 
@@ -81,6 +118,8 @@ class Forecast:
     epistemic
         (H,) share of the forecast's variance that is doubt about the model's own parameters, 0 to 1;
         None where the model does not know it. A variance is that of the scale the model works in.
+    embedding
+        What the model's encoder saw of the context; None where it has none.
 
     Raises
     ------
@@ -98,6 +137,7 @@ class Forecast:
     identity: ModelIdentity
     flags: tuple[Flag, ...] = field(default=())
     epistemic: Floats | None = None
+    embedding: Embedding | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cutoff", as_stamp(self.cutoff))
@@ -137,7 +177,8 @@ class Forecast:
     def same_numbers(self, other: Forecast) -> bool:
         """Whether two forecasts are bit-identical in cutoff, dates, levels, quantiles and flags.
 
-        The epistemic share counts where both know it: rows of before it was recorded lack it.
+        Epistemic share and embedding count where both know them: a run's folder holds no embedding, and
+        rows of before they were recorded lack both.
         """
         return (
             self.cutoff == other.cutoff
@@ -149,6 +190,11 @@ class Forecast:
                 self.epistemic is None
                 or other.epistemic is None
                 or np.array_equal(self.epistemic, other.epistemic)
+            )
+            and (
+                self.embedding is None
+                or other.embedding is None
+                or self.embedding.same_numbers(other.embedding)
             )
         )
 

@@ -1,5 +1,6 @@
 """Learned parts in a run: used beside the branches they were learned from, and said when not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from horizoncast.engine.hybrid import learned_parts, words_of_differing
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, write_parts
 from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.policy.states import MemberState
-from hybrid_toys import HORIZON, SERVICE, enter_branches, restless_series, toy_config
+from hybrid_toys import HORIZON, SERVICE, enter_branches, gate_of, restless_series, toy_config
 
 LONG_AGO = np.datetime64("2015-06-01", "s")
 
@@ -46,6 +47,21 @@ def test_a_joint_fine_tuning_moves_the_weights_of_a_run(
     assert (fusion.weights[0] > plain.weights[0]).all()
     assert fusion.trained["joint"] == "tuned"
     assert fusion.trained["digest"] == parts.digest
+
+
+def test_a_gate_that_knows_another_encoders_vectors_is_told_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_branches(monkeypatch)
+    series, config = restless_series(sessions=700), toy_config(tmp_path, error=0.5, rising=True)
+    for size, used in ((4, True), (5, False)):
+        parts = replace(made(branch_digests(config, SERVICE), omega=(0.0, 0.0)), gate=gate_of(size, LONG_AGO))
+        write_parts(tmp_path / "hybrid" / "toy" / SERVICE, parts)
+        result = ForecastEngine(config).forecast(series, HORIZON)
+        assert result.decision.fusion is not None
+        assert (result.decision.fusion.log_odds != 0.0).all() == used
+        assert any("another size" in reason for reason in result.status_reasons) != used
+        assert ("gate" in result.decision.fusion.trained) == used
 
 
 def test_parts_that_learned_nothing_are_not_said_to_be_in_use(

@@ -16,7 +16,7 @@ NAN = float("nan")
 
 
 def test_signals_are_those_of_the_context():
-    assert tuple(field.name for field in fields(Context)) == SIGNALS
+    assert tuple(field.name for field in fields(Context)) == (*SIGNALS, "embedding")
 
 
 def test_arrays_are_copies_and_read_only_also_after_a_pickle():

@@ -48,6 +48,7 @@ def test_the_lead_grid_of_the_fusion_is_written():
     assert (record.accuracy_chronos, record.accuracy_autoformer) == (0.56, 0.44)
     assert (record.width_chronos, record.width_autoformer) == (1.05, 0.93)
     assert (record.season, record.trend, record.volatility, record.entropy) == (0.31, 0.12, 0.84, 0.97)
+    assert record.novelty == 0.62
     assert (record.deployment, record.confidence, record.reason) == ("full", "inverse_variance", "")
     assert record.trained == {"trained_until": "2024-01-05", "digest": "ab12", "gate": "cd34"}
 

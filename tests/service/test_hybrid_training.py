@@ -12,9 +12,12 @@ import pytest
 from horizoncast.engine import ForecastEngine
 from horizoncast.engine.hybrid_rows import learning_rows
 from horizoncast.ensemble.hybrid import layer_on
+from horizoncast.ensemble.records import SIGNALS
 from horizoncast.errors import ConfigError, HistoryTooShortError, ModelError, StoreError, UnknownNameError
+from horizoncast.forecast import Forecast
 from horizoncast.horizon import Horizon
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, read_parts
+from horizoncast.models.hybrid.context import Context
 from horizoncast.models.hybrid.judge import Ruling
 from horizoncast.service import hybrid_records
 from horizoncast.service.hybrid_subjects import Subject, training_cutoffs
@@ -104,6 +107,47 @@ def test_a_planted_gate_is_kept_and_used(tmp_path: Path) -> None:
     assert result.decision.fusion is not None
     assert result.decision.fusion.trained["gate"] == parts.gate.digest
     assert not [reason for reason in result.status_reasons if "learned" in reason]
+
+
+def test_a_gate_that_only_the_embedding_shows_is_kept_and_used(tmp_path: Path) -> None:
+    """Each training cutoff with its own embedding, and the live one with the live embedding."""
+    series, config = restless_series(calm=2.0), toy_config(tmp_path, error=1.2, tilt=0.9, rising=True)
+    subject = toy_subject(tmp_path, series, config)
+    carried_out(subject)
+    gate = read_parts(subject.folder).gate
+    assert gate is not None, ruling(read_parts(subject.folder), "gate").reason
+    assert len(gate.axes.centre) == 4
+    leads = np.arange(1, HORIZON.steps + 1)
+    odds = []
+    for stop in range(len(series) - 60, len(series) + 1, 20):
+        seen = series.truncated(series.dates[stop - 1])
+        result = ForecastEngine(config).forecast(seen, HORIZON)
+        fusion, live = result.decision.fusion, result.members[-3].live
+        assert fusion is not None
+        assert isinstance(live, Forecast) and live.member == "chronos" and live.embedding is not None
+        assert fusion.regime["novelty"] == live.embedding.novelty
+        context = Context(
+            **{name: fusion.regime[name] for name in SIGNALS}, embedding=tuple(live.embedding.vector.tolist())
+        )
+        np.testing.assert_array_equal(fusion.log_odds, gate.log_odds(context, leads))
+        odds.append((np.diff(seen.values)[-30:].sum() > 0, fusion.log_odds[0]))
+    assert {rises for rises, _ in odds} == {True, False}
+    assert all((found < 0) == rises for rises, found in odds)
+
+
+def test_rows_keep_their_embeddings_when_later_ones_are_left_out(tmp_path: Path) -> None:
+    config = toy_config(tmp_path, error=1.2, tilt=0.9, rising=True)
+    subject = toy_subject(tmp_path, restless_series(), config, windows=60)
+    bank = subject.fill(subject.cutoffs).bank
+    rows = learning_rows(subject.series, bank, config.hybrid.config, config.decision.newest)
+    assert rows is not None
+    contexts = rows.contexts()
+    for cutoff, context in zip(rows.cutoffs, contexts, strict=True):
+        seen = bank.embeddings.at(int(np.searchsorted(bank.cutoffs, cutoff)))
+        assert context.embedding == tuple(seen.vector.tolist())
+        assert context.novelty == seen.novelty
+    early = rows.ended(rows.ends[9])
+    assert early.contexts() == contexts[:10]
 
 
 def test_branches_alike_in_every_context_get_no_gate(tmp_path: Path) -> None:

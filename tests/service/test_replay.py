@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from horizoncast.engine.branches import branch_digests
 from horizoncast.errors import StoreError
+from horizoncast.models.hybrid.artefact import HybridParts, write_parts
 from horizoncast.service.ledgers import open_ledger
 from horizoncast.service.replay import replay
 from horizoncast.service.runner import run_service
 from horizoncast.service.settings import Settings, load_settings, recalled_settings
+from hybrid_toys import enter_branches, gate_of
 from small_target import NAIVES_ONLY, write_target
 
 
@@ -34,6 +38,45 @@ def test_runs_come_out_bit_for_bit_whatever_happened_since(tmp_path: Path) -> No
         found = replay(run_id, ledger, today)
         assert (found.same, found.largest, found.reasons) == (True, 0.0, ()), run_id
         assert set(found.files.values()) == {True} and "validation.parquet" in found.files
+
+
+def learned(settings: Settings) -> None:
+    """A gate that reads embeddings, where the runs of these settings look for it."""
+    config, until = settings.engine_config(), np.datetime64("2000-01-01", "s")
+    parts = HybridParts(
+        series="toy",
+        service=settings.service,
+        gate=gate_of(4, until),
+        adaptation=None,
+        trained_until=until,
+        branches=branch_digests(config, settings.service),
+    )
+    write_parts(Path(config.hybrid.config.parts) / "toy" / settings.service, parts)
+
+
+def test_a_hybrid_whose_gate_reads_embeddings_comes_out_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs, the second with the live rows of the first and its cached embeddings."""
+    enter_branches(monkeypatch)
+    branches = {
+        f"members__{name}__{key}": value
+        for name in ("chronos", "autoformer")
+        for key, value in (("state", "on"), ("error", "0.5"), ("rising", "true"), ("min_train", "50"))
+    }
+    more = {**branches, "members__hybrid__state": "on", "horizon": "5d", "decision__newest": "20"}
+    runs = []
+    for sessions in (380, 385):
+        grow(tmp_path, sessions)
+        settings = settings_for(tmp_path, **more)
+        learned(settings)
+        runs.append(run_service(settings))
+    ledger = open_ledger(settings_for(tmp_path))
+    for outcome in runs:
+        fusion = outcome.result.decision.fusion
+        assert fusion is not None and "gate" in fusion.trained and (fusion.log_odds != 0).all()
+        found = replay(outcome.run.run_id, ledger, settings_for(tmp_path))
+        assert (found.same, found.largest, found.reasons) == (True, 0.0, ())
 
 
 def test_a_revised_observation_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.models.child import Task
 from horizoncast.models.naive import RandomWalk, RandomWalkConfig
@@ -67,6 +67,45 @@ def test_a_file_of_before_the_share_was_recorded_stays_readable(tmp_path: Path) 
     with np.load(cache.path("s", "v", "m")) as stored:
         assert "epistemic" not in stored.files
     assert all(row.epistemic is None for row in cache.read("s", "v", "m").values())
+
+
+def test_embeddings_are_kept_where_a_row_has_one_and_older_files_have_none(tmp_path: Path) -> None:
+    cache, given_rows = BankCache(tmp_path), rows()
+    cache.write("s", "v", "m", given_rows)
+    with np.load(cache.path("s", "v", "m")) as stored:
+        assert not {"embedding", "novelty"} & set(stored.files)
+    assert all(row.embedding is None for row in cache.read("s", "v", "m").values())
+    vector = np.random.default_rng(0).normal(size=5)
+    made = [Embedding(vector=vector, novelty=0.3), Embedding(vector=-vector), None, None]
+    given_rows = {
+        key: replace(row, embedding=one) for (key, row), one in zip(given_rows.items(), made, strict=True)
+    }
+    cache.write("s", "v", "m", given_rows)
+    back = [row.embedding for row in cache.read("s", "v", "m").values()]
+    assert back[0] is not None and back[0].same_numbers(made[0])
+    assert back[1] is not None and back[1].same_numbers(made[1]) and back[1].novelty is None
+    assert back[2:] == [None, None]
+    with np.load(cache.path("s", "v", "m")) as stored:
+        assert stored["embedding"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"embedding": np.full((4, 2), np.inf)}, {"novelty": np.full(4, 2.0)}, {"novelty": np.full(2, 0.5)}],
+    ids=["infinite", "no share", "short"],
+)
+def test_a_file_with_an_embedding_that_is_none_counts_as_empty(
+    tmp_path: Path, damage: dict[str, np.ndarray]
+) -> None:
+    cache = BankCache(tmp_path)
+    cache.write("s", "v", "m", rows())
+    with np.load(cache.path("s", "v", "m")) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    whole = {"embedding": np.ones((4, 2)), "novelty": np.full(4, 0.5)}
+    np.savez(cache.path("s", "v", "m"), **arrays, **whole)
+    assert len(cache.read("s", "v", "m")) == 4
+    np.savez(cache.path("s", "v", "m"), **arrays, **whole | damage)
+    assert cache.read("s", "v", "m") == {}
 
 
 @pytest.mark.parametrize("share", [np.full((4, 7), 1.5), np.full((4, 3), 0.5), np.full(2, 0.5)])

@@ -6,7 +6,7 @@ import pytest
 
 from horizoncast.errors import StoreError
 from horizoncast.models.hybrid.config import Deployment
-from horizoncast.store.hybrid_record import HybridRecord
+from horizoncast.store.hybrid_record import HybridRecord, hybrid_of
 from horizoncast.store.schema import (
     COMMON,
     HYBRID,
@@ -170,6 +170,15 @@ def test_a_hybrid_is_optional_and_may_be_unknown():
 def test_a_broken_hybrid_is_refused_with_its_field(changes, words):
     with pytest.raises(StoreError, match=re.escape(words)):
         validate(a_run(**changes))
+
+
+def test_a_hybrid_of_before_novelty_was_recorded_reads_as_unknown():
+    record = a_run()
+    del record["hybrid"]["novelty"]
+    validate(record)
+    assert hybrid_of(record["hybrid"]).novelty is None
+    validate(a_run(novelty=0.4))
+    assert hybrid_of(a_run(novelty=0.4)["hybrid"]).novelty == 0.4
 
 
 def test_a_hybrid_must_be_whole_and_an_object():

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.bank import Bank
+from horizoncast.bank import Bank, Embeddings
 from horizoncast.calendar import Dates
 from horizoncast.engine.result import MemberOutcome
 from horizoncast.engine.settings import EngineConfig, HybridSetting
 from horizoncast.ensemble.hybrid import Fusion, FusionInputs, Joined
-from horizoncast.ensemble.records import BRANCHES, HYBRID
+from horizoncast.ensemble.records import BRANCHES, HYBRID, SIGNALS
 from horizoncast.errors import HistoryTooShortError, ModelError, StoreError
 from horizoncast.forecast import Failure, Forecast, ModelIdentity
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, read_parts
@@ -67,15 +67,15 @@ def fusion_of(
     if running is None:
         running = {n: a.identity.digest for n in BRANCHES if isinstance(a := answers.get(n), Forecast)}
     parts, problems = learned_parts(setting, series.name, config.service, running)
-    parts, unfit = _fitting(parts, series)
+    parts, unfit = _fitting(parts, series, (bank, live))
     problems += unfit
-    contexts = contexts_of(series, cutoffs)
+    contexts = [c for part in (bank, live) for c in contexts_of(series, part.cutoffs, part.embeddings)]
     steps = bank.horizon.steps
     inputs = FusionInputs(
         cutoffs=cutoffs,
         log_odds=_log_odds(parts, cutoffs, contexts, steps, setting.config.prior),
         adapted=_adapted(parts, series, bank, live),
-        regime=vars(contexts[-1]).copy(),
+        regime=_regime(contexts[-1]),
         epistemic=np.stack([_epistemic(answers.get(name), steps) for name in BRANCHES]),
         trained={} if parts is None or parts.neutral else _trained(parts),
     )
@@ -151,15 +151,27 @@ def learned_parts(
     return parts, []
 
 
-def _fitting(parts: HybridParts | None, series: Series) -> tuple[HybridParts | None, list[str]]:
-    """The parts, without an adaptation that reads features which the series no longer has."""
-    if parts is None or parts.adaptation is None:
-        return parts, []
-    try:
-        parts.adaptation.require(feature_names(series, season_of(series.periods, len(series))))
-    except ModelError as error:
-        return replace(parts, adaptation=None), [f"{UNUSED}: {error}"]
-    return parts, []
+def _fitting(
+    parts: HybridParts | None, series: Series, banks: Sequence[Bank]
+) -> tuple[HybridParts | None, list[str]]:
+    """The parts, without those that read what is no longer there.
+
+    That is an adaptation to features which the series has lost, and a gate that knows vectors of another
+    encoder; a branch that does not answer now cannot tell by its digest that it is another.
+    """
+    problems = []
+    if parts is not None and parts.adaptation is not None:
+        try:
+            parts.adaptation.require(feature_names(series, season_of(series.periods, len(series))))
+        except ModelError as error:
+            parts, problems = replace(parts, adaptation=None), [f"{UNUSED}: {error}"]
+    if parts is not None and parts.gate is not None:
+        try:
+            for bank in banks:
+                parts.gate.require(0 if bank.embeddings is None else bank.embeddings.size)
+        except ModelError as error:
+            parts, problems = replace(parts, gate=None), [*problems, f"{UNUSED}: {error}"]
+    return parts, problems
 
 
 def words_of_differing(parts: HybridParts, others: Sequence[str]) -> str:
@@ -169,17 +181,33 @@ def words_of_differing(parts: HybridParts, others: Sequence[str]) -> str:
     return f"{text}; {use}run `horizoncast hybrid train` again"
 
 
-def contexts_of(series: Series, cutoffs: Dates) -> list[Context]:
-    """Signals at each cutoff, from its own past; neutral where that is too short."""
+def contexts_of(series: Series, cutoffs: Dates, embeddings: Embeddings | None = None) -> list[Context]:
+    """Signals at each cutoff, from its own past; neutral where that is too short.
+
+    Parameters
+    ----------
+    embeddings
+        What Chronos' encoder saw at each of them; None where it ran at none.
+    """
     found = []
-    for cutoff in cutoffs:
+    for w, cutoff in enumerate(cutoffs):
         past = series.until(cutoff)
         period = season_of(past.periods, len(past))
         try:
-            found.append(context_of(past.tail(max(FEWEST, SEASONS * (period or 1))).z, period))
+            context = context_of(past.tail(max(FEWEST, SEASONS * (period or 1))).z, period)
         except HistoryTooShortError:
-            found.append(NEUTRAL)
+            context = NEUTRAL
+        seen = None if embeddings is None else embeddings.at(w)
+        if seen is not None:
+            context = replace(context, novelty=seen.novelty, embedding=tuple(seen.vector.tolist()))
+        found.append(context)
     return found
+
+
+def _regime(context: Context) -> dict[str, float]:
+    """The signals of a context that are known, by name."""
+    known = ((name, getattr(context, name)) for name in SIGNALS)
+    return {name: float(value) for name, value in known if value is not None}
 
 
 def season_of(periods: Sequence[int], rows: int) -> int | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.bank import Bank
+from horizoncast.bank import Bank, Embeddings
 from horizoncast.calendar import Dates
 from horizoncast.engine.hybrid import contexts_of, season_of
 from horizoncast.ensemble.decision import MIN_WINDOWS, best_naive
@@ -24,7 +24,7 @@ from horizoncast.models.hybrid.config import HybridConfig
 from horizoncast.models.hybrid.context import Context
 from horizoncast.models.hybrid.features import feature_names, feature_rows
 from horizoncast.models.hybrid.fitting import window_losses
-from horizoncast.models.hybrid.gate import GateRows
+from horizoncast.models.hybrid.gate_rows import GateRows
 from horizoncast.models.registry import NAIVES
 from horizoncast.series import Series
 
@@ -53,6 +53,8 @@ class LearningRows:
         (W, H) in the scale.
     naive_loss
         Mean loss of the best naive over these cutoffs.
+    embeddings
+        What Chronos' encoder saw at each cutoff; None where it saw none.
     """
 
     series: Series
@@ -65,6 +67,7 @@ class LearningRows:
     accuracy: Floats
     actuals: Floats
     naive_loss: float
+    embeddings: Embeddings | None = None
 
     @property
     def log_odds(self) -> Floats:
@@ -86,11 +89,12 @@ class LearningRows:
             accuracy=self.accuracy[:, keep],
             actuals=self.actuals[keep],
             naive_loss=self.naive_loss,
+            embeddings=None if self.embeddings is None else self.embeddings.pick(keep),
         )
 
     def contexts(self) -> tuple[Context, ...]:
         """Signals at each cutoff."""
-        return tuple(contexts_of(self.series, self.cutoffs))
+        return tuple(contexts_of(self.series, self.cutoffs, self.embeddings))
 
     def gate_rows(self, omega: tuple[float, float] = (0.0, 0.0)) -> GateRows:
         """What a gate learns from; a joint fine-tuning's log-odds stand before it as they will."""
@@ -170,6 +174,7 @@ def learning_rows(
         accuracy=np.stack([layer.accuracy for _, layer in found], axis=1),
         actuals=here.actuals,
         naive_loss=loss,
+        embeddings=here.embeddings,
     )
 
 

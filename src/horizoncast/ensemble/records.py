@@ -27,8 +27,8 @@ HYBRID = "hybrid"
 BRANCHES = ("chronos", "autoformer")
 """The hybrid's parts; it takes their place when it is on."""
 
-SIGNALS = ("season", "trend", "volatility", "entropy")
-"""Names of a context's signals, see `horizoncast.models.hybrid.context`."""
+SIGNALS = ("season", "trend", "volatility", "entropy", "novelty")
+"""Names of a context's signals that are one number, see `horizoncast.models.hybrid.context`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,8 +46,8 @@ class FusionRecord:
     weights
         (2, H) weights of the branches at each lead, summing to 1.
     regime
-        Context at the cutoff: strength of season and trend, volatility's percentile, spectral entropy, by
-        the names in `SIGNALS`; those that are not known may be left out.
+        Context at the cutoff: strength of season and trend, volatility's percentile, spectral entropy,
+        novelty, by the names in `SIGNALS`; those that are not known may be left out.
     log_odds
         (H,) in favour of the first branch, by context.
     uncertainty

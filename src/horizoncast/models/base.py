@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from horizoncast.calendar import CalendarKind
 from horizoncast.errors import ForecastError, HistoryTooShortError, ModelError
-from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.series import History, Series
 
@@ -74,11 +74,14 @@ class Prediction:
     epistemic
         (H,) share of the variance that is doubt about the model's own parameters, 0 to 1; None where the
         model does not know it, and its whole variance then counts as noise.
+    embedding
+        What the model's encoder saw of the context; None where it has none.
     """
 
     quantiles: Floats
     flags: tuple[Flag, ...] = field(default=())
     epistemic: Floats | None = None
+    embedding: Embedding | None = None
 
 
 ConfigT = TypeVar("ConfigT", bound=MemberConfig)
@@ -216,6 +219,7 @@ class Member(ABC, Generic[ConfigT, StateT]):
             identity=self.identity(),
             flags=tuple(flags),
             epistemic=prediction.epistemic,
+            embedding=prediction.embedding,
         )
 
 

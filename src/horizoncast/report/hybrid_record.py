@@ -33,7 +33,7 @@ def hybrid_record(fusion: FusionRecord | None) -> HybridRecord | None:
     places = np.array(leads) - 1
     first = _row(fusion.weights[0, places])
     epistemic, aleatoric, between, total = _variances(fusion.uncertainty, places)
-    season, trend, volatility, entropy = (_known(fusion.regime.get(name, math.nan)) for name in SIGNALS)
+    signals = {name: _known(fusion.regime.get(name, math.nan)) for name in SIGNALS}
     return HybridRecord(
         deployment=fusion.deployment,
         confidence=fusion.confidence,
@@ -50,11 +50,8 @@ def hybrid_record(fusion: FusionRecord | None) -> HybridRecord | None:
         accuracy_autoformer=_known(fusion.accuracy[1]),
         width_chronos=_known(fusion.widths[0]),
         width_autoformer=_known(fusion.widths[1]),
-        season=season,
-        trend=trend,
-        volatility=volatility,
-        entropy=entropy,
         trained=_trained(fusion.trained) or None,
+        **signals,
     )
 
 

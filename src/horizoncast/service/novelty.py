@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from horizoncast.errors import StoreError
-from horizoncast.models.chronos.trace import WINDOW, read_trace
+from horizoncast.models.chronos.embedding import WINDOW
+from horizoncast.models.chronos.trace import read_trace
 from horizoncast.policy.novelty import Novelty, novelty
 from horizoncast.series import Series
 from horizoncast.store.records import EmbeddingRecord, EventRecord

@@ -20,7 +20,7 @@ import numpy as np
 
 from horizoncast.calendar import Dates
 from horizoncast.errors import ForecastError
-from horizoncast.forecast import Flag, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Flag, Forecast, ModelIdentity
 from horizoncast.store.atomic import write_atomic
 from horizoncast.store.names import safe_name
 
@@ -114,6 +114,7 @@ def _pack(rows: Mapping[str, Forecast]) -> dict[str, Any]:
         "dates": np.stack([f.dates for f in rows.values()]),
         "quantiles": np.stack([f.quantiles for f in rows.values()]),
         **shares,
+        **_embeddings(rows),
     }
 
 
@@ -121,6 +122,28 @@ def _shares(rows: Mapping[str, Forecast]) -> Any:
     """(W, H) epistemic shares; NaN where a row does not know them."""
     unknown = {f.steps: np.full(f.steps, np.nan) for f in rows.values()}
     return np.stack([unknown[f.steps] if f.epistemic is None else f.epistemic for f in rows.values()])
+
+
+def _embeddings(rows: Mapping[str, Forecast]) -> dict[str, Any]:
+    """(W, D) vectors in single precision, which is all they have, and (W,) novelty; NaN where unknown."""
+    known = [f.embedding for f in rows.values() if f.embedding is not None]
+    if not known:
+        return {}
+    none = np.full_like(known[0].vector, np.nan)
+    vectors = [none if f.embedding is None else f.embedding.vector for f in rows.values()]
+    novelty = [
+        np.nan if f.embedding is None or f.embedding.novelty is None else f.embedding.novelty
+        for f in rows.values()
+    ]
+    return {"embedding": np.stack(vectors).astype(np.float32), "novelty": np.array(novelty)}
+
+
+def _embedding(stored: Mapping[str, Any], row: int) -> Embedding | None:
+    """Of one row; files of before it was recorded have none."""
+    if "embedding" not in stored or np.isnan(stored["embedding"][row]).all():
+        return None
+    novelty = float(stored["novelty"][row])
+    return Embedding(vector=stored["embedding"][row], novelty=None if np.isnan(novelty) else novelty)
 
 
 def _unpack(stored: Mapping[str, Any]) -> dict[str, Forecast]:
@@ -148,5 +171,6 @@ def _unpack(stored: Mapping[str, Any]) -> dict[str, Forecast]:
             ),
             flags=tuple(Flag(flag) for flag in head["flags"]),
             epistemic=None if shares is None or np.isnan(shares[i]).all() else shares[i],
+            embedding=_embedding(stored, i),
         )
     return out

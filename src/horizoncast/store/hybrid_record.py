@@ -30,8 +30,8 @@ class HybridRecord:
         Variances in the scale squared; the parts add up to the total as written.
     accuracy_chronos, accuracy_autoformer, width_chronos, width_autoformer
         Weights by accuracy, and width factors; None where not known.
-    season, trend, volatility, entropy
-        Signals of the context; None where not known.
+    season, trend, volatility, entropy, novelty
+        Signals of the context; None where not known, novelty also in files of before it was recorded.
     trained
         Learned parts in use, by name; None without any.
     """
@@ -55,6 +55,7 @@ class HybridRecord:
     trend: float | None
     volatility: float | None
     entropy: float | None
+    novelty: float | None = None
     trained: Mapping[str, str] | None
 
 

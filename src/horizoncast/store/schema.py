@@ -63,6 +63,7 @@ HYBRID: tuple[FieldSpec, ...] = (
     _f("trend", _N, "Strength of the trend, 0 to 1; 0 for a series without a season", "1", null=True),
     _f("volatility", _N, "Rank of the volatility among its recent past, 0 to 1", "1", null=True),
     _f("entropy", _N, "Spectral entropy of the changes: 1 is white noise", "1", null=True),
+    _later("novelty", "Share of ordinary past windows that Chronos' encoder finds more familiar"),
     _f(
         "trained",
         FieldType.TEXTS,

@@ -183,6 +183,7 @@ def test_contexts_that_ship(service, expected):
 
 @pytest.mark.parametrize("length", [24, 90])
 def test_rows_before_the_context_do_not_matter(bolt, length):
+    """Not for quantiles; the embedding has a window of its own."""
     series = market(300)
     values = series.values.copy()
     values[: 300 - length] *= 1.5
@@ -190,11 +191,11 @@ def test_rows_before_the_context_do_not_matter(bolt, length):
         answers(bolt, s, [series.last], context_length=length, season="off")
         for s in (series, replace(series, values=values))
     )
-    assert one.same_numbers(two)
+    assert one.same_numbers(replace(two, embedding=None))
     values[300 - length] *= 1.01
     moved = replace(series, values=values)
     (three,) = answers(bolt, moved, [series.last], context_length=length, season="off")
-    assert not one.same_numbers(three)
+    assert not one.same_numbers(replace(three, embedding=None))
 
 
 def test_auto_chooses_what_had_matured(week):

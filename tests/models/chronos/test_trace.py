@@ -8,11 +8,12 @@ import pytest
 from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.errors import StoreError
 from horizoncast.horizon import LEVELS, Horizon
+from horizoncast.models.chronos.embedding import WINDOW
 from horizoncast.models.chronos.encoder import ChronosEncoder
 from horizoncast.models.chronos.folder import read_manifest
 from horizoncast.models.chronos.likeness import windows_at
 from horizoncast.models.chronos.pipeline import release_pipeline
-from horizoncast.models.chronos.trace import WINDOW, leave_trace, read_trace, trace_rows
+from horizoncast.models.chronos.trace import leave_trace, read_trace, trace_rows
 from horizoncast.models.registry import make_member
 from horizoncast.series import Series
 

@@ -12,10 +12,11 @@ from horizoncast.errors import StoreError
 from horizoncast.models.hybrid import artefact as module
 from horizoncast.models.hybrid.adaptation import train_adaptation
 from horizoncast.models.hybrid.artefact import FILE, HybridParts, read_parts, write_parts
+from horizoncast.models.hybrid.axes import NO_AXES
 from horizoncast.models.hybrid.context import Context
 from horizoncast.models.hybrid.gate import prior_log_odds, train_gate
 from horizoncast.store.plain import canonical
-from hybrid_rows import LEVELS, adaptation_rows, gate_rows
+from hybrid_rows import LEVELS, adaptation_rows, gate_rows, two_shapes
 
 SEASONAL = Context(season=0.9, trend=0.2, volatility=0.9, entropy=0.8)
 
@@ -23,7 +24,7 @@ SEASONAL = Context(season=0.9, trend=0.2, volatility=0.9, entropy=0.8)
 @pytest.fixture(scope="module")
 def parts() -> HybridParts:
     """Both parts kept, as learned from planted rows."""
-    gate, first = train_gate([gate_rows(1, windows=240, planted=0.9)])
+    gate, first = train_gate([gate_rows(1, windows=240, planted=0.9, shapes=two_shapes(0, size=4))])
     adaptation, second = train_adaptation([adaptation_rows(1, windows=240, planted=0.4)])
     assert gate is not None
     assert adaptation is not None
@@ -54,6 +55,9 @@ def test_what_is_read_is_what_was_written(parts: HybridParts, tmp_path: Path) ->
         parts.adaptation.apply(rows.quantiles, rows.features, LEVELS),
     )
     np.testing.assert_array_equal(again.log_odds(SEASONAL, [1, 5]), parts.log_odds(SEASONAL, [1, 5]))
+    seen = replace(SEASONAL, novelty=0.3, embedding=(0.1, -2.0, 0.7, 1.0))
+    np.testing.assert_array_equal(again.log_odds(seen, [1, 5]), parts.log_odds(seen, [1, 5]))
+    assert not np.array_equal(again.log_odds(seen, [1, 5]), again.log_odds(SEASONAL, [1, 5]))
     assert again.branches == {"chronos": "aa11", "autoformer": "bb22"}
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
@@ -122,6 +126,7 @@ def test_different_parts_have_different_digests(parts: HybridParts) -> None:
     ]
     assert len({parts.digest, *(other.digest for other in others)}) == 6
     assert parts.gate.digest != replace(parts.gate, strength=0.5).digest
+    assert parts.gate.digest != replace(parts.gate, axes=NO_AXES).digest
     assert parts.adaptation.digest != replace(parts.adaptation, shift=parts.adaptation.log_scale).digest
 
 
@@ -161,8 +166,13 @@ def rewritten(place: Path, change: str) -> None:
     ("change", "why"),
     [
         ("whole['format'] = 1", "format 1"),
+        ("whole['format'] = 2", "format 2, this release reads 3"),
         ("del whole['format']", "fields are missing"),
         ("del parts['gate']['slopes']", "slopes"),
+        ("del parts['gate']['axes']", "axes"),
+        ("parts['gate']['axes']['centre'].pop()", "axes of an embedding"),
+        ("parts['gate']['axes']['axes'] *= 2", "at most 3"),
+        ("parts['gate']['axes']['axes'][0][0] = None", "TypeError"),
         ("parts['gate']['slopes'] = [1.0]", "features of a gate"),
         ("parts['gate']['intercept'] = None", "TypeError"),
         ("parts['adaptation']['units']['spread'][0] = -1.0", "spreads"),

@@ -9,27 +9,33 @@ from scipy.optimize import check_grad
 from horizoncast.ensemble.fusion import fusion_weights
 from horizoncast.errors import BankError, ModelError
 from horizoncast.models.hybrid import gate as module
+from horizoncast.models.hybrid.axes import NO_AXES, Axes
 from horizoncast.models.hybrid.context import Context
 from horizoncast.models.hybrid.fitting import Units, window_losses
 from horizoncast.models.hybrid.gate import (
     FEATURES,
     LIMIT,
     Gate,
-    GateRows,
     fused_share,
     prior_log_odds,
     train_gate,
 )
+from horizoncast.models.hybrid.gate_rows import GateRows
 from horizoncast.models.hybrid.judge import Ruling
-from hybrid_rows import LEVELS, gate_rows
+from hybrid_rows import LEVELS, gate_rows, two_shapes
 
 CALM = Context(season=0.0, trend=0.0, volatility=0.1, entropy=0.98)
 RULING = Ruling(stage="gate", kept=True, reason="for a test")
 
 
-def small_gate(intercept: float = 0.0, slopes: tuple[float, ...] = (0.0,) * 5, strength: float = 1.0) -> Gate:
+def slopes(**named: float) -> tuple[float, ...]:
+    """Slopes by the name of their feature, the others 0."""
+    return tuple(named.get(name, 0.0) for name in FEATURES)
+
+
+def small_gate(intercept: float = 0.0, slopes: tuple[float, ...] = (0.0,) * 9, strength: float = 1.0) -> Gate:
     return Gate(
-        units=Units(names=FEATURES, centre=(0.5,) * 5, spread=(0.2,) * 5),
+        units=Units(names=FEATURES, centre=(0.5,) * 9, spread=(0.2,) * 9),
         intercept=intercept,
         slopes=slopes,
         strength=strength,
@@ -81,12 +87,12 @@ def test_a_gate_that_learned_nothing_is_the_prior_bit_for_bit() -> None:
 
 
 def test_a_gate_is_bounded_and_varies_with_context_and_lead() -> None:
-    wild = small_gate(50.0, (9.0, 9.0, 9.0, 9.0, 9.0))
+    wild = small_gate(50.0, (9.0,) * 9)
     assert np.abs(wild.log_odds(CALM, [1, 30])).max() <= LIMIT
-    by_lead = small_gate(slopes=(0.0, 0.0, 0.0, 0.0, 0.3)).log_odds(CALM, [1, 2, 30])
+    by_lead = small_gate(slopes=slopes(log_lead=0.3)).log_odds(CALM, [1, 2, 30])
     assert by_lead[0] < by_lead[1] <= by_lead[2]
     restless = replace(CALM, volatility=0.9)
-    by_regime = small_gate(slopes=(0.0, 0.0, -1.0, 0.0, 0.0))
+    by_regime = small_gate(slopes=slopes(volatility=-1.0))
     assert by_regime.log_odds(restless, [1])[0] < by_regime.log_odds(CALM, [1])[0]
 
 
@@ -111,7 +117,7 @@ def test_the_slope_is_that_of_the_loss() -> None:
     here = np.ones(len(cells.actual), bool)
     design = module._design(Units.of(FEATURES, cells.features), cells.features)
     for seed in range(5):
-        theta = np.random.default_rng(seed).normal(size=6)
+        theta = np.random.default_rng(seed).normal(size=1 + len(FEATURES))
         error = check_grad(
             lambda t: module._relative_loss(t, cells, here, design, 2.0)[0],
             lambda t: module._relative_loss(t, cells, here, design, 2.0)[1],
@@ -135,6 +141,72 @@ def test_a_planted_regime_is_found_and_improves_fresh_forecasts() -> None:
     assert fused_losses(gate, fresh).mean() < 0.97 * fused_losses(None, fresh).mean()
     assert gate.trained_until == gate_rows(1, windows=240).ends.max()
     assert gate.windows == 240
+
+
+def test_a_regime_that_only_the_embedding_shows_is_found_and_improves_fresh_forecasts() -> None:
+    rows = gate_rows(1, windows=240, planted=0.9, shapes=two_shapes(0))
+    gate, ruling = train_gate([rows])
+    assert gate is not None, ruling.reason
+    assert ruling.gain > 2 * ruling.standard_error > 0
+    fresh = gate_rows(1001, windows=400, planted=0.9, shapes=two_shapes(1))
+    assert fused_losses(gate, fresh).mean() < 0.97 * fused_losses(None, fresh).mean()
+    assert {len(axis) for axis in gate.axes.axes} == {8}
+    blind = replace(rows, contexts=tuple(replace(c, embedding=()) for c in rows.contexts))
+    assert train_gate([blind])[0] is None  # nothing else shows it
+
+
+def test_where_no_context_matters_the_prior_stays_with_embeddings_as_well() -> None:
+    rulings = [train_gate([gate_rows(seed, windows=100, shapes=two_shapes(seed))])[1] for seed in range(30)]
+    assert sum(ruling.kept for ruling in rulings) <= 3  # 5 % of 30 are 1.5
+    assert np.mean([ruling.gain for ruling in rulings]) > -0.03
+
+
+def test_without_embeddings_and_novelty_their_features_are_off() -> None:
+    gate, _ = train_gate([gate_rows(1, windows=240, planted=0.9)])
+    assert gate is not None
+    off = [name for name, spread in zip(FEATURES, gate.units.spread, strict=True) if spread == 0]
+    assert {"novelty", "embedding_1", "embedding_2", "embedding_3"} < set(off)
+    assert gate.axes == NO_AXES
+    seen = replace(CALM, embedding=(1.0, 2.0), novelty=0.9)
+    np.testing.assert_array_equal(gate.log_odds(seen, [1, 5]), gate.log_odds(CALM, [1, 5]))
+
+
+def test_an_embedding_that_is_unknown_counts_as_usual() -> None:
+    rows = gate_rows(1, windows=240, planted=0.9, shapes=two_shapes(0))
+    lost = tuple(
+        replace(c, embedding=()) if w % 9 == 0 else replace(c, novelty=0.5 + 0.001 * (w % 7))
+        for w, c in enumerate(rows.contexts)
+    )
+    gate, ruling = train_gate([replace(rows, contexts=lost)])
+    assert gate is not None, ruling.reason
+    unknown = gate.log_odds(replace(CALM, volatility=0.5), [3])
+    known = [gate.log_odds(replace(CALM, volatility=0.5, embedding=c.embedding), [3]) for c in rows.contexts]
+    assert min(known) < unknown < max(known)
+
+
+def test_embeddings_of_another_encoder_are_refused_and_never_learned_from() -> None:
+    rows = gate_rows(1, windows=240, planted=0.9, shapes=two_shapes(0))
+    gate, first = train_gate([rows])
+    assert gate is not None
+    with pytest.raises(ModelError, match="another size"):
+        gate.log_odds(replace(CALM, embedding=(1.0,) * 9), [1])
+    with pytest.raises(ModelError, match="another size"):
+        gate.require(9)
+    gate.require(8)
+    gate.require(0)
+    foreign = gate_rows(2, windows=240, series="y", shapes=two_shapes(0, size=5))
+    both, second = train_gate([rows, foreign], own=0)
+    assert both is not None
+    assert both.axes.centre == gate.axes.centre
+    assert second.windows == first.windows
+
+
+def test_sets_that_are_pooled_share_their_axes() -> None:
+    one, two = (gate_rows(s, windows=80, planted=0.9, shapes=two_shapes(s)) for s in (1, 2))
+    cells = module._cells([one, replace(two, series="y")], 1.0)
+    assert cells.vectors.shape == (160, 8)
+    axes = module._fit(cells, np.arange(160) < 120, 50.0).axes
+    assert axes == Axes.of(np.array([c.embedding for c in (*one.contexts, *two.contexts[:40])]))
 
 
 def test_where_no_context_matters_the_prior_stays() -> None:
@@ -203,9 +275,11 @@ def test_unknown_outcomes_and_failed_branches_are_left_out() -> None:
 
 
 def test_the_past_of_a_gate_is_not_changed_by_later_rows() -> None:
-    rows = gate_rows(9, windows=100, planted=0.9)
+    rows = gate_rows(9, windows=100, planted=0.9, shapes=two_shapes(0))
     past = np.arange(100) < 60
-    wild = Context(season=1.0, trend=1.0, volatility=1.0, entropy=0.0)
+    wild = Context(
+        season=1.0, trend=1.0, volatility=1.0, entropy=0.0, novelty=1.0, embedding=(9.0,) + (0.0,) * 7
+    )
     changed = replace(
         rows,
         actuals=np.where(past[:, None], rows.actuals, 99.0),
@@ -214,6 +288,8 @@ def test_the_past_of_a_gate_is_not_changed_by_later_rows() -> None:
     one, same = (module._fit(module._cells([r], 1.0), past, 50.0) for r in (rows, changed))
     np.testing.assert_array_equal(one.theta, same.theta)
     assert one.units == same.units
+    assert one.axes == same.axes
+    assert one.axes.axes
 
 
 def test_what_does_not_fit_together_is_refused() -> None:

@@ -39,7 +39,7 @@ def test_the_page_tells_parts_weights_and_context():
         "fused at every step by accuracy, confidence and context",
         "chronos 0.56, autoformer 0.44",
         "chronos 1.05, autoformer 0.93",
-        "season 0.31, trend 0.12, volatility 0.84, entropy 0.97",
+        "season 0.31, trend 0.12, volatility 0.84, entropy 0.97, novelty 0.62",
         "2024-01-05: gate",
     ):
         assert words in page.text
@@ -48,7 +48,11 @@ def test_the_page_tells_parts_weights_and_context():
 def test_the_page_tells_it_in_spanish_too():
     page = page_of(a_fusion(30, deployment=Deployment.SELECTION, trained={}), "es")
     assert (2, "El híbrido de chronos y autoformer") in page.headings
-    assert "se elige uno de los dos" in page.text and "estacionalidad 0.31" in page.text
+    assert (
+        "se elige uno de los dos" in page.text
+        and "estacionalidad 0.31" in page.text
+        and "novedad 0.62" in page.text
+    )
 
 
 def test_a_page_without_a_hybrid_says_nothing_of_one():

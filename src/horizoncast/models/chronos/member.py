@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from horizoncast.errors import ModelError, StoreError
-from horizoncast.forecast import Failure, Flag, Forecast, ModelIdentity
+from horizoncast.forecast import Embedding, Failure, Flag, Forecast, ModelIdentity
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos.adapter import Told, told_of
@@ -24,12 +25,21 @@ from horizoncast.models.chronos.asking import Reading, ask, covariates_of
 from horizoncast.models.chronos.blending import Blend, blend
 from horizoncast.models.chronos.choosing import Chooser
 from horizoncast.models.chronos.config import ChronosConfig
+from horizoncast.models.chronos.embedding import embeddings_of
 from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
 from horizoncast.models.chronos.inference import Raw
 from horizoncast.models.chronos.levels import at_levels
 from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, release_pipeline
 from horizoncast.models.chronos.trace import leave_trace
 from horizoncast.series import History, Series
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Answer:
+    """What the checkpoint says at a cutoff, however it read the history, and what its encoder saw."""
+
+    blend: Blend
+    embedding: Embedding | None
 
 
 class Chronos(Member[ChronosConfig, None]):
@@ -43,7 +53,7 @@ class Chronos(Member[ChronosConfig, None]):
 
     def __init__(self, config: ChronosConfig, *, service: str = "") -> None:
         super().__init__(config, service=service)
-        self._ahead: dict[np.datetime64, Blend] = {}
+        self._ahead: dict[np.datetime64, _Answer] = {}
 
     @cached_property
     def manifest(self) -> ModelManifest:
@@ -140,16 +150,21 @@ class Chronos(Member[ChronosConfig, None]):
         if history.cutoff not in ahead:
             ahead = self._answer([history], Chooser(self.config, self.manifest, horizon))
         answer = ahead[history.cutoff]
-        raw = answer.raw
+        raw = answer.blend.raw
         quantiles, beyond = at_levels(raw.quantiles, self.manifest.quantiles, levels)
         flags = [Flag.EXTRAPOLATED_TAIL] if beyond else []
         flags += [*raw.flags, *([Flag.SORTED] if raw.crossed else [])]
         short = history.stop < min(self.config.context, self.manifest.context_length)
         flags += [Flag.SHORT_HISTORY] if short else []
         flags += [Flag.DEGENERATE_WIDTH] if (quantiles[:, 0] == quantiles[:, -1]).any() else []
-        for reading in answer.readings:
+        for reading in answer.blend.readings:
             flags += self._own_flags(history, horizon, reading)
-        return Prediction(quantiles=quantiles, flags=tuple(flags), epistemic=answer.epistemic)
+        return Prediction(
+            quantiles=quantiles,
+            flags=tuple(flags),
+            epistemic=answer.blend.epistemic,
+            embedding=answer.embedding,
+        )
 
     def _prepare(self, series: Series, cutoffs: Sequence[np.datetime64], chooser: Chooser) -> None:
         """Compute a chunk ahead of `predict`; what cannot be answered is left for it to say why."""
@@ -162,7 +177,7 @@ class Chronos(Member[ChronosConfig, None]):
                 histories.append(history)
         self._ahead = self._answer(histories, chooser)
 
-    def _answer(self, histories: Sequence[History], chooser: Chooser) -> dict[np.datetime64, Blend]:
+    def _answer(self, histories: Sequence[History], chooser: Chooser) -> dict[np.datetime64, _Answer]:
         """The checkpoint's answers by cutoff; those that are read alike in one batch."""
         if not histories:
             return {}
@@ -179,9 +194,13 @@ class Chronos(Member[ChronosConfig, None]):
             alike = [h for h, own in zip(histories, weighted, strict=True) if reading in dict(own)]
             answers = asked(alike, reading)
             raws |= {(h.cutoff, reading): raw for h, raw in zip(alike, answers, strict=True)}
+        levels, seen = self.manifest.quantiles, embeddings_of(loaded, histories)
         return {
-            h.cutoff: blend(own, [raws[h.cutoff, reading] for reading, _ in own], self.manifest.quantiles)
-            for h, own in zip(histories, weighted, strict=True)
+            h.cutoff: _Answer(
+                blend=blend(own, [raws[h.cutoff, reading] for reading, _ in own], levels),
+                embedding=embedding,
+            )
+            for h, own, embedding in zip(histories, weighted, seen, strict=True)
         }
 
     def _own_flags(self, history: History, horizon: Horizon, reading: Reading) -> list[Flag]:

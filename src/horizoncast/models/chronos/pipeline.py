@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from horizoncast.errors import ModelError, NotAdmittedError, NotInstalledError, StoreError
 from horizoncast.models.chronos.adapter import Adapter, read_adapter
 from horizoncast.models.chronos.folder import PIPELINES, WEIGHTS, ModelManifest, verify
@@ -40,13 +43,16 @@ class Loaded:
         What the folder holds beside the checkpoint, if anything.
     alike
         By shape of a batch, whether equal rows were answered alike, to the last bit, at every place.
+    vectors
+        (D,) of every window that was encoded, by its bytes.
     """
 
     folder: Path
     manifest: ModelManifest
     pipeline: Any
     adapter: Adapter | None = None
-    alike: dict[tuple[int, int], bool] = field(default_factory=dict)
+    alike: dict[tuple[str | int, ...], bool] = field(default_factory=dict)
+    vectors: dict[bytes, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
 
 _HELD: list[Loaded] = []

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.errors import StoreError
+from horizoncast.models.chronos.embedding import WINDOW, grid_rows
 from horizoncast.models.chronos.encoder import ChronosEncoder
 from horizoncast.models.chronos.folder import ModelManifest
 from horizoncast.models.chronos.likeness import windows_at
@@ -25,8 +26,6 @@ from horizoncast.store.checkpoints import Checkpoint, load_checkpoint, save_chec
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-WINDOW = 64
-"""Sessions of a window: four patches of Bolt."""
 STRIDE = 10
 """Sessions between two windows, on an absolute grid."""
 _MOST = 600
@@ -62,8 +61,7 @@ def trace_rows(ordinals: Ints) -> Ints:
     >>> trace_rows(np.arange(80, 168)).tolist()
     [69, 79, 87]
     """
-    rows = np.flatnonzero(np.diff(ordinals // STRIDE) > 0)
-    rows = np.append(rows[rows < len(ordinals) - 1], len(ordinals) - 1)
+    rows = np.append(grid_rows(ordinals, STRIDE), len(ordinals) - 1)
     return np.asarray(rows[rows >= WINDOW - 1][-_MOST:])
 
 

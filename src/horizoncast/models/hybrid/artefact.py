@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from horizoncast.errors import HorizoncastError, StoreError
 from horizoncast.models.hybrid.adaptation import DomainAdaptationLayer
+from horizoncast.models.hybrid.axes import Axes
 from horizoncast.models.hybrid.context import Context
 from horizoncast.models.hybrid.fitting import Units
 from horizoncast.models.hybrid.gate import Gate, prior_log_odds
@@ -26,7 +27,7 @@ from horizoncast.store.plain import canonical, json_file, parse_json
 
 Floats = npt.NDArray[np.float64]
 
-FORMAT = 2
+FORMAT = 3
 FILE = "hybrid.json"
 
 
@@ -176,6 +177,10 @@ def _parts(item: Mapping[str, Any]) -> HybridParts:
 def _gate(item: Mapping[str, Any]) -> Gate:
     return Gate(
         units=_units(item["units"]),
+        axes=Axes(
+            centre=_numbers(item["axes"]["centre"]),
+            axes=tuple(_numbers(axis) for axis in item["axes"]["axes"]),
+        ),
         intercept=float(item["intercept"]),
         slopes=_numbers(item["slopes"]),
         strength=float(item["strength"]),

@@ -36,7 +36,7 @@ SHARE_STRONG_SEASON, SHARE_HIGH_VOLATILITY, SHARE_ELSE = 0.8, 0.3, 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Signals at a cutoff, each in [0, 1].
+    """Signals at a cutoff, each in [0, 1], and what an encoder saw there.
 
     Parameters
     ----------
@@ -46,12 +46,18 @@ class Context:
         Rank of the latest volatility among the last `REGIME`.
     entropy
         Spectral entropy of the changes: 1 where they are white noise.
+    novelty
+        Share of ordinary past windows that are more like what came before them; None where unknown.
+    embedding
+        (D,) state of Chronos' encoder; empty where unknown.
     """
 
     season: float
     trend: float
     volatility: float
     entropy: float
+    novelty: float | None = None
+    embedding: tuple[float, ...] = ()
 
 
 def context_of(z: Floats, period: int | None, *, decay: float = 0.94) -> Context:

@@ -4,7 +4,7 @@ The gate adds to the log weights of the fusion, beside confidence and accuracy. 
 had matured, shrunk to the prior by ridge, and takes the prior's place only when the judge says so.
 
 Branches stand in the order chronos, autoformer. Letters in shapes: W windows (cutoffs), H steps, Q levels,
-N cells (window, lead) of all sets, P parameters, F features.
+N cells (window, lead) of all sets, P parameters, F features, D size of an embedding.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from horizoncast.calendar import Dates
 from horizoncast.errors import BankError, ModelError
+from horizoncast.models.hybrid.axes import AXES, NO_AXES, Axes
 from horizoncast.models.hybrid.context import Context, known_share
 from horizoncast.models.hybrid.fitting import Units, grid_of, minimise, pinball_slope
+from horizoncast.models.hybrid.gate_rows import GateRows
 from horizoncast.models.hybrid.judge import Bools, Origins, Ruling, joined, losses_of, prove
 from horizoncast.store.plain import canonical
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FEATURES = ("season", "trend", "volatility", "entropy", "log_lead")
+SIGNALS = ("season", "trend", "volatility", "entropy", "novelty")
+FEATURES = (*SIGNALS, *(f"embedding_{k + 1}" for k in range(AXES)), "log_lead")
+"""What a gate reads: signals of the context, the embedding along the gate's axes, and the lead."""
+
+_EMBEDDING = slice(len(SIGNALS), len(SIGNALS) + AXES)
 
 LIMIT = float(np.log(9.0))
 """What a gate may learn at most, in log-odds: 0.9 against 0.1 where all else is even."""
@@ -68,6 +73,8 @@ class Gate:
     ----------
     units
         Of `FEATURES`.
+    axes
+        Along which embeddings are read; those of another encoder than it was learned with are refused.
     intercept, slopes
         1 and F numbers.
     strength
@@ -87,6 +94,7 @@ class Gate:
     trained_until: np.datetime64
     windows: int
     ruling: Ruling
+    axes: Axes = NO_AXES
 
     def __post_init__(self) -> None:
         if self.units.names != FEATURES or len(self.slopes) != len(FEATURES):
@@ -97,64 +105,34 @@ class Gate:
     @property
     def digest(self) -> str:
         """Digest of everything that its answer depends on, and of when it was learned."""
-        parts = (self.units, self.intercept, self.slopes, self.strength, self.trained_until)
+        parts = (self.units, self.axes, self.intercept, self.slopes, self.strength, self.trained_until)
         return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
+    def require(self, size: int) -> None:
+        """Refuse embeddings of another size than those it was learned with; 0 says that there are none.
+
+        Raises
+        ------
+        ModelError
+            When they differ: another checkpoint is in use.
+        """
+        self.axes.require(size)
+
     def log_odds(self, context: Context, leads: npt.ArrayLike) -> Floats:
-        """Log-odds for chronos at leads (1-based), (H,) to (H,)."""
-        x = self.units.standard(_features(context, np.asarray(leads)))
+        """Log-odds for chronos at leads (1-based), (H,) to (H,).
+
+        A signal that is unknown counts as its usual value.
+
+        Raises
+        ------
+        ModelError
+            When the context's embedding is of another size than those it was learned with.
+        """
+        rows = _features(context, np.asarray(leads))
+        rows[:, _EMBEDDING] = self.axes.along(np.array(context.embedding)[None])
+        x = self.units.standard(rows)
         learned = self.intercept + x @ np.asarray(self.slopes)
         return prior_log_odds(context, strength=self.strength) + _bounded(learned)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GateRows:
-    """What one series at one horizon gives to learn from.
-
-    Parameters
-    ----------
-    series
-        Its name; sets of one series at several horizons may be pooled, and so may series of a panel.
-    cutoffs, ends
-        (W,) datetime64; a window's outcome is known from its end on.
-    levels
-        Q levels, the same in all sets.
-    quantiles
-        (2, W, H, Q) after each branch's width factor, in the scale; NaN where a branch failed.
-    confidence
-        (2, W, H) weights by confidence, as `ensemble.fusion` clips them; any common factor is of no matter.
-    accuracy
-        (2, W) weights by past error as each cutoff knew them, or (2,) for all.
-    actuals
-        (W, H) in the scale, NaN where unknown.
-    contexts
-        W contexts.
-    naive_loss
-        Mean of `fitting.window_losses` of the best naive: the unit of losses.
-    """
-
-    series: str
-    cutoffs: Dates
-    ends: Dates
-    levels: tuple[float, ...]
-    quantiles: Floats
-    confidence: Floats
-    accuracy: Floats
-    actuals: Floats
-    contexts: tuple[Context, ...]
-    naive_loss: float
-
-    def __post_init__(self) -> None:
-        windows, steps = self.actuals.shape
-        wanted = (2, windows, steps, len(self.levels))
-        if self.quantiles.shape != wanted or self.confidence.shape != wanted[:3]:
-            raise BankError("rows of a gate: shape", value=self.quantiles.shape, allowed=str(wanted))
-        if not len(self.cutoffs) == len(self.ends) == len(self.contexts) == windows:
-            raise BankError("rows of a gate: a cutoff, an end and a context per window", value=windows)
-        if self.accuracy.shape not in {(2,), (2, windows)}:
-            raise BankError("rows of a gate: weights by accuracy", value=self.accuracy.shape)
-        if not (np.isfinite(self.naive_loss) and self.naive_loss > 0):
-            raise BankError("rows of a gate: the naive's loss", value=self.naive_loss, allowed="positive")
 
 
 def fused_share(confidence: Floats, accuracy: Floats, log_odds: Floats) -> Floats:
@@ -215,8 +193,9 @@ def train_gate(
 class _Cells:
     """Cells (window, lead) of all sets in a row.
 
-    quantiles (2, N, Q), plain (2, N) confidence times accuracy, actual (N,), prior (N,), features (N, F),
-    window (N,) and weight (N,): 1 / (sqrt(h) naive loss), over the window's number of known cells.
+    quantiles (2, N, Q), plain (2, N) confidence times accuracy, actual (N,), prior (N,), features (N, F)
+    without the embedding (NaN), window (N,) and weight (N,): 1 / (sqrt(h) naive loss), over the window's
+    number of known cells; vectors (all windows, D), NaN where unknown.
     """
 
     levels: tuple[float, ...]
@@ -227,18 +206,26 @@ class _Cells:
     features: Floats
     window: Ints
     weight: Floats
-    windows: int
+    vectors: Floats
+
+    def read_along(self, axes: Axes) -> Floats:
+        """(N, F) features with the embedding along some axes."""
+        whole = self.features.copy()
+        whole[:, _EMBEDDING] = axes.along(self.vectors)[self.window]
+        return whole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Fit:
     units: Units
+    axes: Axes
     theta: Floats
 
 
 def _gate(fit: _Fit, origins: Origins, strength: float, ruling: Ruling) -> Gate:
     return Gate(
         units=fit.units,
+        axes=fit.axes,
         intercept=float(fit.theta[0]),
         slopes=tuple(float(value) for value in fit.theta[1:]),
         strength=strength,
@@ -251,15 +238,17 @@ def _gate(fit: _Fit, origins: Origins, strength: float, ruling: Ruling) -> Gate:
 def _fit(cells: _Cells, past: Bools, n_eff: float) -> _Fit:
     """Intercept and slopes, (1 + F,), from the windows of a mask."""
     here = past[cells.window]
-    units = Units.of(FEATURES, cells.features[here])
-    design = _design(units, cells.features[here])
+    axes = Axes.of(cells.vectors[past])
+    features = cells.read_along(axes)[here]
+    units = Units.of(FEATURES, features)
+    design = _design(units, features)
     base = float(_cell_losses(cells, here, np.zeros(here.sum()))[0].sum())
     if not base > 0:
-        return _Fit(units=units, theta=np.zeros(design.shape[1]))
+        return _Fit(units=units, axes=axes, theta=np.zeros(design.shape[1]))
 
     ridge = np.full(design.shape[1], 1.0 / (PRIOR_SPREAD**2 * max(n_eff, 1.0)))
     theta = minimise(lambda theta: _relative_loss(theta, cells, here, design, base), ridge)
-    return _Fit(units=units, theta=theta)
+    return _Fit(units=units, axes=axes, theta=theta)
 
 
 def _relative_loss(
@@ -286,10 +275,10 @@ def _losses(cells: _Cells, fit: _Fit | None) -> Floats:
     """Loss of each window, NaN where nothing is known; without a fit, of the prior."""
     learned = np.zeros(len(cells.actual))
     if fit is not None:
-        learned = _bounded(_design(fit.units, cells.features) @ fit.theta)
+        learned = _bounded(_design(fit.units, cells.read_along(fit.axes)) @ fit.theta)
     loss = _cell_losses(cells, np.ones(len(cells.actual), bool), learned)[0]
-    total = np.bincount(cells.window, weights=loss, minlength=cells.windows)
-    known = np.bincount(cells.window, minlength=cells.windows) > 0
+    total = np.bincount(cells.window, weights=loss, minlength=len(cells.vectors))
+    known = np.bincount(cells.window, minlength=len(cells.vectors)) > 0
     return np.where(known, total, np.nan)
 
 
@@ -305,7 +294,21 @@ def _cells(sets: Sequence[GateRows], strength: float) -> _Cells:
         for name, found in parts.items()
     }
     window = whole.pop("window").astype(np.int64)
-    return _Cells(levels=sets[0].levels, window=window, windows=start, **whole)
+    contexts = [context for rows in sets for context in rows.contexts]
+    return _Cells(levels=sets[0].levels, window=window, vectors=_embedded(contexts), **whole)
+
+
+def _embedded(contexts: Sequence[Context]) -> Floats:
+    """(W, D) embeddings, NaN where unknown.
+
+    Those of another size than the first known one are of a series that another checkpoint reads; they are
+    unknown here.
+    """
+    size = next((len(context.embedding) for context in contexts if context.embedding), 0)
+    none = (np.nan,) * size
+    return np.array([c.embedding if len(c.embedding) == size else none for c in contexts]).reshape(
+        len(contexts), size
+    )
 
 
 def _known_cells(rows: GateRows, strength: float, start: int) -> dict[str, Floats]:
@@ -333,10 +336,11 @@ def _known_cells(rows: GateRows, strength: float, start: int) -> dict[str, Float
 
 
 def _features(context: Context, leads: npt.NDArray[np.generic]) -> Floats:
-    """(H, F) in the order of `FEATURES`."""
-    signals = [getattr(context, name) for name in FEATURES[:-1]]
-    rows = np.broadcast_to(np.array(signals, dtype=np.float64), (len(leads), len(signals)))
-    return np.concatenate([rows, np.log(leads.astype(np.float64))[:, None]], axis=1)
+    """(H, F) in the order of `FEATURES`; NaN where a signal is unknown, and for the embedding."""
+    rows = np.full((len(leads), len(FEATURES)), np.nan)
+    rows[:, : len(SIGNALS)] = np.array([getattr(context, name) for name in SIGNALS], dtype=np.float64)
+    rows[:, -1] = np.log(leads.astype(np.float64))
+    return rows
 
 
 def _design(units: Units, features: Floats) -> Floats:
