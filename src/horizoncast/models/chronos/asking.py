@@ -17,6 +17,9 @@ from horizoncast.models.chronos.pipeline import Loaded
 from horizoncast.models.chronos.seasons import Anchor
 from horizoncast.series import History
 
+_FEW_PATCHES = 4
+"""Patches from which on a padded one does no harm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -73,11 +76,30 @@ def _pass(
     kind, context = loaded.manifest.kind, reading.context
     windows = [window_of(history, reading, steps, kind, block) for history in histories]
     if kind == BOLT:
+        if loaded.adapter is None:
+            patch = int(loaded.pipeline.model.chronos_config.input_patch_size)
+            windows = [replace(window, values=filled(window.values, patch)) for window in windows]
         if loaded.adapter is not None and reading.anchor is None:
             inputs = (adapter_inputs(loaded.adapter, h.tail(context)) for h in histories)
             windows = [replace(w, inputs=found) for w, found in zip(windows, inputs, strict=True)]
         return answer_bolt(loaded, windows, context=context, steps=steps, chunk=chunk)
     return [answer_chronos2(loaded, window, context=context, steps=steps) for window in windows]
+
+
+def filled(values: Floats, patch: int) -> Floats:
+    """(T,) without the oldest values where they fill less than half of a patch and there are few patches.
+
+    Bolt pads its first patch. With three more or fewer a first patch that is mostly padding makes it too
+    sure: 80 % intervals of the shipped checkpoint for random walks cover 69 % at 26 values and 79 % at 24,
+    74 % at 50 and 80 % at 48; from 72 on they cover what they say.
+
+    >>> [len(filled(np.zeros(n), 24)) for n in (20, 26, 36, 50, 90, 97)]
+    [20, 24, 36, 48, 90, 97]
+    """
+    rest = len(values) % patch
+    if patch <= len(values) < _FEW_PATCHES * patch and rest < patch / 2:
+        return values[rest:]
+    return values
 
 
 def adapter_inputs(adapter: Adapter, recent: History) -> Floats | None:

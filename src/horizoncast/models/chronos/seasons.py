@@ -41,8 +41,8 @@ LEAST_WEIGHT = 0.05
 """Weight below which a reading is not worth its pass."""
 PRICE_ODDS = 0.0025
 """Of a season in a price: too little for a pass, unless the past speaks for it."""
-_SHORTEST = 8
-"""Differences below which a checkpoint reads nothing."""
+_SHORTEST = 24
+"""Differences below which a checkpoint is far too sure: 80 % intervals from 12 of a walk cover 47 %."""
 _TINY, _SURE = 1e-300, 300.0
 
 
