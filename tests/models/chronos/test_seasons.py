@@ -13,6 +13,7 @@ from chronos_checkpoints import make_bolt, repeater, save_network
 from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.errors import ConfigError
 from horizoncast.horizon import LEVELS, Horizon
+from horizoncast.metrics import stated_spread
 from horizoncast.models.chronos import contexts, member
 from horizoncast.models.chronos.asking import Reading, ask, window_of
 from horizoncast.models.chronos.blending import blend
@@ -215,6 +216,7 @@ def test_the_doubt_about_the_reading_is_the_variance_between_medians(seed, weigh
     within = weight * spreads[0] ** 2 + (1 - weight) * spreads[1] ** 2
     assert np.allclose(found.epistemic, between / (between + within))
     assert np.allclose(found.raw.quantiles[:, 1], weight * means[0] + (1 - weight) * means[1])
+    assert np.allclose(stated_spread(found.raw.quantiles, levels) ** 2, between + within)
     assert found.readings[0] == readings[0 if weight >= 0.5 else 1]
 
 
@@ -270,18 +272,21 @@ def test_a_price_that_declares_its_week_is_read_as_it_is(tmp_path):
 
 
 def test_a_short_history_is_read_both_ways(tmp_path):
-    """Five years of quarters, too few for any proof: half and half, and the doubt is told."""
+    """Eight years of quarters, too few for any proof: half and half, and the doubt is told."""
     values = np.tile([4.0, 9.0, 6.0, 2.0], 10) + np.linspace(0.0, 8.0, 40)
     series = make_series(values, kind=CalendarKind.QUARTERLY, periods=(4,))
-    cutoff = [series.dates[27]]
+    cutoff = [series.dates[31]]
     (found,), choices = chosen(series, cutoff, tmp_path, Horizon(steps=8))
-    assert choices == {(4, 4, 50, 50)}
+    assert choices == {(4, 1, 50, 50)}
     assert found.epistemic is not None
     assert (found.epistemic > 0).all()
     plain, apart = (
         answers(series, cutoff, Horizon(steps=8), season=season)[0].quantiles for season in ("off", "on")
     )
-    assert np.allclose(found.quantiles, (plain + apart) / 2)
+    mean, middle = (plain + apart) / 2, LEVELS.index(0.5)
+    assert np.allclose(found.quantiles[:, middle], mean[:, middle])
+    assert (found.quantiles[:, 0] < mean[:, 0]).all()
+    assert (found.quantiles[:, -1] > mean[:, -1]).all()
 
 
 def test_without_periods_nothing_is_tried(tmp_path, monkeypatch):

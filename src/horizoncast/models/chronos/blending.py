@@ -39,10 +39,11 @@ class Blend:
 
 
 def blend(weighted: Weighted, answers: Sequence[Raw], levels: tuple[float, ...]) -> Blend:
-    """One answer of several, by the weights of their readings.
+    """One answer of several: quantiles averaged by the weights of their readings, as wide as their mixture.
 
     The variance of the mixture is the mean of the readings' variances plus the variance of their medians
-    (law of total variance); the second part is doubt about the reading.
+    (law of total variance). The second part is doubt about the reading; averaged quantiles alone would leave
+    it out, so their distances from the median are scaled up to the mixture's standard deviation.
 
     Parameters
     ----------
@@ -56,13 +57,17 @@ def blend(weighted: Weighted, answers: Sequence[Raw], levels: tuple[float, ...])
         return Blend(raw=answers[0], readings=readings, epistemic=None)
     weights = np.array([weight for _, weight in weighted])
     quantiles = np.stack([answer.quantiles for answer in answers])
+    mean = np.einsum("r,rhn->hn", weights, quantiles)
+    middle = levels.index(0.5)
+    between = weights @ (quantiles[..., middle] - mean[:, middle]) ** 2
+    total = between + weights @ stated_spread(quantiles, levels) ** 2
+    own = stated_spread(mean, levels)
+    wider = np.where(own > 0, np.sqrt(total) / np.where(own > 0, own, 1.0), 1.0)
+    centre = mean[:, [middle]]
     raw = Raw(
-        quantiles=np.einsum("r,rhn->hn", weights, quantiles),
+        quantiles=centre + wider[:, None] * (mean - centre),
         crossed=any(answer.crossed for answer in answers),
         flags=tuple(dict.fromkeys(flag for answer in answers for flag in answer.flags)),
     )
-    medians = quantiles[..., levels.index(0.5)]
-    between = weights @ (medians - weights @ medians) ** 2
-    total = between + weights @ stated_spread(quantiles, levels) ** 2
     share = np.where(total > 0, between / np.where(total > 0, total, 1.0), 0.0)
     return Blend(raw=raw, readings=readings, epistemic=np.asarray(share))
