@@ -19,9 +19,9 @@ FLOOR = 0.05
 SHRINK_SKILLED, SHRINK_NAIVE = 10.0, 40.0
 """Windows' worth of belief that stated widths are right: where members' medians are followed, and
 where the naive's is, so that widths come from volatility models, which are rarely far off."""
-SHRINK_NEURAL = 3.0
-"""The same for one neural branch that is followed: its stated widths are wrong by half and more on a short
-history, measured on 60 series outside the benchmark (docs/hybrid.md)."""
+SHRINK_NEURAL = 2.0
+"""The same for a neural branch that is followed: on short histories it states widths that are wrong by half
+and more (chosen on series outside the benchmark, docs/hybrid.md)."""
 
 
 def standardised_misses(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> Floats:
