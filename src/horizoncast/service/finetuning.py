@@ -16,6 +16,7 @@ from horizoncast.calendar import Dates, as_stamp
 from horizoncast.engine import ForecastEngine
 from horizoncast.errors import ConfigError, HistoryTooShortError
 from horizoncast.horizon import Horizon
+from horizoncast.models.chronos.answering import usual_of
 from horizoncast.models.chronos.beside import beside
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.places import find_model
@@ -115,6 +116,7 @@ def plan_finetuning(settings: Settings, series: Series, asked: Asked) -> Planned
                 "horizon": horizon.steps,
                 "first": as_stamp(series.dates[0]),
             },
+            usual=usual_of(series, member),
         ),
         first=as_stamp(series.dates[0]),
         cutoffs=len(cutoffs),

@@ -21,6 +21,7 @@ from horizoncast.ensemble.records import BRANCHES
 from horizoncast.errors import HistoryTooShortError, NotAdmittedError
 from horizoncast.models.base import code_digest
 from horizoncast.models.chronos.adapter import told_of
+from horizoncast.models.chronos.answering import usual_of
 from horizoncast.models.chronos.beside import beside
 from horizoncast.models.chronos.folder import BOLT, read_manifest
 from horizoncast.models.chronos.places import find_model, place_of
@@ -204,6 +205,7 @@ def job_of(subject: Subject, model: str, until: np.datetime64, settings: Trainin
             "first": as_stamp(series.dates[0]),
         },
         created_by="horizoncast hybrid train",
+        usual=usual_of(series, config),
     )
 
 

@@ -24,7 +24,9 @@ from horizoncast.models.chronos.adapter import (
     covariate_inputs,
     write_adapter,
 )
+from horizoncast.models.chronos.answering import usual_of
 from horizoncast.models.chronos.beside import beside
+from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.finetuning import fine_tune
 from horizoncast.models.chronos.folder import read_manifest, verify, write_manifest
 from horizoncast.models.chronos.load import ChronosLoader
@@ -91,7 +93,9 @@ def trained(folder: Path, series: Series, **changes: object) -> FineTuned:
 
 
 def answers(folder: Path, series: Series, rows, horizon: Horizon = EIGHT, **settings: object):
-    member = make_member("chronos", {"model": str(folder), "context_length": CONTEXT, "season": "off", **settings})
+    member = make_member(
+        "chronos", {"model": str(folder), "context_length": CONTEXT, "season": "off", **settings}
+    )
     return list(member.forecast(series, [series.dates[row] for row in rows], horizon, LEVELS))
 
 
@@ -363,3 +367,25 @@ def test_the_loader_has_no_covariates_and_says_so(kept, tmp_path: Path) -> None:
     _, done = kept
     with ChronosLoader(root=tmp_path) as loader, pytest.raises(ModelError, match="adapter"):
         loader.load_trained_model(done.folder)
+
+
+def test_it_has_to_beat_what_the_member_makes_of_a_season(tmp_path) -> None:
+    """A holiday is worth something to a reading that misses the week; reading the week is worth more."""
+    save_network(noise_network(), tmp_path / "base")
+    plain = shop(2.0)
+    week = np.resize([6.0, -4.0, 0.0, -3.0, 1.0], len(plain))
+    series = replace(plain, values=plain.values + week)
+    config = ChronosConfig(model=str(tmp_path / "base"), context_length=CONTEXT)
+    alone = trained(tmp_path, series)
+    assert alone.verdict.kept
+    beside_season = trained(tmp_path, series, usual=usual_of(series, config))
+    assert not beside_season.verdict.kept
+    assert beside_season.verdict.base_loss < 0.8 * alone.verdict.base_loss
+    assert beside_season.verdict.tuned_loss == alone.verdict.tuned_loss
+
+
+def test_without_a_season_there_is_nothing_but_the_series_as_it_is() -> None:
+    config = ChronosConfig()
+    assert usual_of(replace(shop(), periods=()), config) is None
+    assert usual_of(shop(), replace(config, season="off")) is None
+    assert usual_of(shop(), config) is not None

@@ -14,7 +14,7 @@ from horizoncast.calendar import Calendar, CalendarKind
 from horizoncast.errors import ConfigError
 from horizoncast.horizon import LEVELS, Horizon
 from horizoncast.metrics import stated_spread
-from horizoncast.models.chronos import contexts, member
+from horizoncast.models.chronos import asking, contexts, member
 from horizoncast.models.chronos.asking import Reading, ask, window_of
 from horizoncast.models.chronos.blending import blend
 from horizoncast.models.chronos.chosen import SEASON, read_chosen
@@ -346,3 +346,41 @@ def test_context_and_season_are_chosen_together(tmp_path):
     made, choices = chosen(series, cutoffs, tmp_path, context_length="auto")
     assert error_of(series, made) < error_of(series, plain)
     assert choices == {(168, 4, 100, 0)}
+
+
+# Short histories
+
+
+@pytest.mark.parametrize(("rows", "read"), [(26, 24), (50, 48), (36, 36), (20, 20)])
+def test_a_first_patch_that_is_mostly_padding_is_left_out(monkeypatch, rows, read):
+    """The shipped checkpoint reads patches of 24: of 26 values it reads 24, of 36 all."""
+    lengths = []
+    inner = asking.answer_bolt
+
+    def watched(loaded, windows, **given):
+        lengths.extend(len(window.values) for window in windows)
+        return inner(loaded, windows, **given)
+
+    monkeypatch.setattr(asking, "answer_bolt", watched)
+    series = make_series(market(rows).values, periods=())
+    answers(series, [series.last], Horizon(steps=4), min_train=8)
+    assert lengths == [read]
+
+
+def test_short_walks_are_covered_better_than_with_the_padded_patch(monkeypatch):
+    """26 values, of 60 random walks."""
+
+    def covered():
+        hits = []
+        for seed in range(60):
+            walk = 100.0 + np.cumsum(np.random.default_rng(seed).standard_normal(34))
+            series = make_series(walk, periods=())
+            (found,) = answers(series, [series.dates[25]], Horizon(steps=8), min_train=8)
+            low, high = (found.quantiles[:, LEVELS.index(level)] for level in (0.1, 0.9))
+            actual = series.actuals(found.cutoff, found.dates)
+            hits.append(((actual >= low) & (actual <= high)).mean())
+        return np.mean(hits)
+
+    whole = covered()
+    monkeypatch.setattr(asking, "filled", lambda values, _: values)
+    assert covered() + 0.05 < whole < 0.82

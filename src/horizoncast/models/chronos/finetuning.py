@@ -194,7 +194,7 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
 
 
 def _adapted(job: Job, loaded: Loaded, split: Split, progress: Progress | None) -> Outcome:
-    """Train an adapter and compare it with the backbone alone."""
+    """Train an adapter and compare it with what the member answers without it."""
     base, settings = loaded.manifest, job.settings
     needed = adapter_mb(len(split.learn), split.steps, len(base.quantiles))
     check_room(base.name, needed, memory_available() / MIB)
@@ -211,11 +211,25 @@ def _adapted(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
 
     return Outcome(
         tuned=found.tuned,
-        verdict=judged(found.before, found.after, found.tuned, split, settings),
+        verdict=judged(
+            _without_adapter(job, loaded, split, found.before), found.after, found.tuned, split, settings
+        ),
         save=save,
         windows=found.windows,
         facts={"adapter": {**found.adapter.told.facts(), "gain_by_covariates": _by_covariates(found)}},
     )
+
+
+def _without_adapter(job: Job, loaded: Loaded, split: Split, plain: Floats) -> Floats:
+    """(N,) losses on the test windows that an adapter has to beat: as the member reads, or as it is.
+
+    A model with an adapter reads a series as it is, so what reading it by its seasons is worth is lost.
+    """
+    if job.usual is None or loaded.adapter is not None:
+        return plain
+    answers = job.usual(loaded, split.test, split.test.targets.shape[1])
+    usual = window_losses(answers, split.test, loaded.manifest.quantiles)
+    return usual if np.nanmean(usual) < np.nanmean(plain) else plain
 
 
 def _by_covariates(found: Injected) -> float:

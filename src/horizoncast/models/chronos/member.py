@@ -21,13 +21,13 @@ from horizoncast.forecast import Embedding, Failure, Flag, Forecast, ModelIdenti
 from horizoncast.horizon import Horizon
 from horizoncast.models.base import Member, Prediction
 from horizoncast.models.chronos.adapter import Told, told_of
-from horizoncast.models.chronos.asking import Reading, ask, covariates_of
-from horizoncast.models.chronos.blending import Blend, blend
+from horizoncast.models.chronos.answering import blends_of
+from horizoncast.models.chronos.asking import Reading, covariates_of
+from horizoncast.models.chronos.blending import Blend
 from horizoncast.models.chronos.choosing import Chooser
 from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.embedding import embeddings_of
 from horizoncast.models.chronos.folder import BOLT, ModelManifest, read_manifest
-from horizoncast.models.chronos.inference import Raw
 from horizoncast.models.chronos.levels import at_levels
 from horizoncast.models.chronos.pipeline import Loaded, get_pipeline, release_pipeline
 from horizoncast.models.chronos.trace import leave_trace
@@ -183,24 +183,10 @@ class Chronos(Member[ChronosConfig, None]):
             return {}
         loaded = get_pipeline(self.config.folder())
         self._check_same(loaded)
-        steps, chunk = chooser.horizon.steps, self.config.chunk
-
-        def asked(some: Sequence[History], reading: Reading) -> list[Raw]:
-            return ask(loaded, some, reading, steps=steps, chunk=chunk)
-
-        weighted = chooser.readings(histories, asked)
-        raws: dict[tuple[np.datetime64, Reading], Raw] = {}
-        for reading in dict.fromkeys(reading for own in weighted for reading, _ in own):
-            alike = [h for h, own in zip(histories, weighted, strict=True) if reading in dict(own)]
-            answers = asked(alike, reading)
-            raws |= {(h.cutoff, reading): raw for h, raw in zip(alike, answers, strict=True)}
-        levels, seen = self.manifest.quantiles, embeddings_of(loaded, histories)
+        blends, seen = blends_of(loaded, chooser, histories), embeddings_of(loaded, histories)
         return {
-            h.cutoff: _Answer(
-                blend=blend(own, [raws[h.cutoff, reading] for reading, _ in own], levels),
-                embedding=embedding,
-            )
-            for h, own, embedding in zip(histories, weighted, seen, strict=True)
+            h.cutoff: _Answer(blend=own, embedding=embedding)
+            for h, own, embedding in zip(histories, blends, seen, strict=True)
         }
 
     def _own_flags(self, history: History, horizon: Horizon, reading: Reading) -> list[Flag]:

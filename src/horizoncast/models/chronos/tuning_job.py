@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from horizoncast.models.chronos.answering import Usual
 from horizoncast.models.chronos.beside import Beside
 from horizoncast.models.chronos.bolt_descent import Tuned
 from horizoncast.models.chronos.folder import ModelManifest
@@ -51,6 +52,9 @@ class Job:
         Plain values for the record: series, unit, scale.
     created_by
         Command, for the manifest.
+    usual
+        What the member answers with the base where it does not read the series as it is; an adapter, which
+        does, has to be better than that as well. None where it does.
     """
 
     base: Path
@@ -66,6 +70,7 @@ class Job:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     facts: Mapping[str, Any] = field(default_factory=dict)
     created_by: str = "horizoncast models finetune"
+    usual: Usual | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
