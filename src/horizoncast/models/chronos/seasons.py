@@ -115,7 +115,7 @@ def trials(periods: Sequence[int], stop: int, rows: Ints, steps: int) -> tuple[T
     Of each period the most seasons are taken with which enough origins remain to judge it, else the
     most that fit the history.
 
-    >>> [t.anchor.seasons for t in trials((7,), 60, np.arange(19, 53, 5), 5)]
+    >>> [t.anchor.seasons for t in trials((7,), 80, np.arange(19, 73, 5), 5)]
     [2]
     """
     found = []
