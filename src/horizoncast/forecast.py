@@ -116,8 +116,9 @@ class Forecast:
     flags
         Codes of what a reader must know.
     epistemic
-        (H,) share of the forecast's variance that is doubt about the model's own parameters, 0 to 1;
-        None where the model does not know it. A variance is that of the scale the model works in.
+        (H,) share of the forecast's variance that is doubt about the model itself, 0 to 1: its parameters, or
+        which reading of the series to believe; None where the model does not know it. A variance is that of
+        the scale the model works in.
     embedding
         What the model's encoder saw of the context; None where it has none.
 

@@ -77,9 +77,9 @@ def test_the_chart_follows_what_it_shows():
 
 def test_doubt_that_no_branch_knows_of_is_not_told_as_none():
     unknown = replace(parts_of(7), epistemic=np.zeros(7))
-    assert finding_of(7, None, 0.256, "en").endswith("doubt about parameters is not known")
+    assert finding_of(7, None, 0.256, "en").endswith("doubt about the models is not known")
     told = finding_of(7, 0.0, 0.256, "en")
-    assert told.startswith("At step 7, 0 % of the variance is doubt about parameters, 26 % lies")
+    assert told.startswith("At step 7, 0 % of the variance is doubt about the models, 26 % lies")
     fusion = a_fusion(7, uncertainty=unknown)
     small = a_fusion(7, uncertainty=replace(unknown, epistemic=np.full(7, 1e-12)))
     assert hybrid_chart(fusion, **ABOUT) != hybrid_chart(small, **ABOUT)

@@ -128,13 +128,13 @@ def test_a_service_without_a_hybrid_has_no_line():
 @pytest.mark.parametrize("earlier", [None, replace(NOW, reason="why", weight=None, doubt=None)])
 def test_without_a_hybrid_the_week_before_there_is_nothing_to_compare_with(earlier):
     line = hybrid_line(with_hybrids(earlier, NOW), "en")
-    assert line.endswith("16\u00a0% of its variance is doubt about parameters")
+    assert line.endswith("16\u00a0% of its variance is doubt about the models")
     assert hybrid_line(with_hybrids(NOW), "en") == line
 
 
 def test_what_is_not_known_is_said_to_be_so():
     line = hybrid_line(with_hybrids(replace(NOW, state="", doubt=None)), "en")
-    words = "hybrid: chronos carries 57\u00a0% of its weight, its doubt about parameters is not known"
+    words = "hybrid: chronos carries 57\u00a0% of its weight, its doubt about the models is not known"
     assert line == words
     failed = replace(NOW, reason="a part gave no live forecast", weight=None, doubt=None)
     line = hybrid_line(with_hybrids(NOW, failed), "en")

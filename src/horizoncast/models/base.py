@@ -72,7 +72,7 @@ class Prediction:
     flags
         Codes.
     epistemic
-        (H,) share of the variance that is doubt about the model's own parameters, 0 to 1; None where the
+        (H,) share of the variance that is doubt about the model itself, 0 to 1; None where the
         model does not know it, and its whole variance then counts as noise.
     embedding
         What the model's encoder saw of the context; None where it has none.

@@ -124,7 +124,7 @@ def _words(fusion: FusionRecord, series: str, language: str) -> tuple[str, str]:
 
 
 def finding_of(step: int, epistemic: float | None, between: float, language: str) -> str:
-    """What the doubt comes to, from shares of the variance; None where that about parameters is not known."""
+    """What the doubt comes to, from shares of the variance; None where that about the models is not known."""
     words = {"step": step, "between": percent(between)}
     if epistemic is None:
         return text("chart.hybrid.title_unknown", language, **words)

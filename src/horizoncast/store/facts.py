@@ -24,7 +24,7 @@ class HybridFact:
         Why it could not be made; empty when it was.
     weight, doubt
         Mean over the lead grid of the weight of chronos, and of the share of the variance that is doubt
-        about parameters; None where not known.
+        about the models; None where not known.
     """
 
     reason: str

@@ -32,7 +32,7 @@ def test_the_page_tells_parts_weights_and_context():
     page = page_of(a_fusion(30))
     assert (2, "The hybrid of chronos and autoformer") in page.headings
     shares = 100 * a_fusion(30).uncertainty.shares[:, -1]
-    told = f"At step 30, {shares[0]:.0f} % of the variance is doubt about parameters, {shares[2]:.0f} % lies"
+    told = f"At step 30, {shares[0]:.0f} % of the variance is doubt about the models, {shares[2]:.0f} % lies"
     assert told in page.text
     assert "chronos carries 70 % at step 1 and 45 % at step 30" in page.text
     for words in (
@@ -93,8 +93,8 @@ def test_half_known_is_half_shown():
 def test_doubt_that_no_branch_knows_of_is_not_told_as_none():
     unknown = replace(parts_of(30), epistemic=np.zeros(30))
     part = hybrid_part(a_record(a_fusion(30, uncertainty=unknown)), "en")
-    assert part.charts[0].title.endswith("between the parts; doubt about parameters is not known")
-    assert "doubt about parameters" not in part.charts[0].picture.split("<text", 1)[1]
+    assert part.charts[0].title.endswith("between the parts; doubt about the models is not known")
+    assert "doubt about the models" not in part.charts[0].picture.split("<text", 1)[1]
     assert {row[-1].text for row in part.table.rows} == {""}
 
 
