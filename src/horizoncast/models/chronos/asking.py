@@ -79,7 +79,7 @@ def _pass(
         if loaded.adapter is None:
             patch = int(loaded.pipeline.model.chronos_config.input_patch_size)
             windows = [replace(window, values=filled(window.values, patch)) for window in windows]
-        if loaded.adapter is not None and reading.anchor is None:
+        elif reading.anchor is None:
             inputs = (adapter_inputs(loaded.adapter, h.tail(context)) for h in histories)
             windows = [replace(w, inputs=found) for w, found in zip(windows, inputs, strict=True)]
         return answer_bolt(loaded, windows, context=context, steps=steps, chunk=chunk)
