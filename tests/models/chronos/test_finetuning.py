@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from horizoncast.calendar import CalendarKind
 from horizoncast.errors import ConfigError, HistoryTooShortError, NotAdmittedError, NotInstalledError
 from horizoncast.models.chronos import chronos2_training, finetuning
+from horizoncast.models.chronos.answering import usual_of
 from horizoncast.models.chronos.bolt_training import training_mb
+from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.finetuning import device_of, fine_tune
 from horizoncast.models.chronos.folder import verify
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
 from horizoncast.models.chronos.settings import TrainingSettings
 from horizoncast.models.chronos.tuning_job import Job
+from support import make_series
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("chronos")
@@ -171,3 +175,16 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
         with pytest.raises(ConfigError, match="no GPU"):
             device_of("cuda")
         assert device_of("auto") == "cpu"
+
+
+def test_it_is_judged_by_what_the_member_makes_of_it(tmp_path: Path) -> None:
+    """A season that the member reads anyhow is no gain of the weights."""
+    make_bolt(tmp_path / "base")
+    series = make_series(season(), kind=CalendarKind.DAILY, periods=(8,))
+    usual = usual_of(series, ChronosConfig(model=str(tmp_path / "base"), context_length=48))
+    plain, read = fine_tune(job_of(tmp_path)), fine_tune(job_of(tmp_path, usual=usual))
+    assert read.verdict.base_loss < 0.5 * plain.verdict.base_loss
+    assert read.verdict.gain < 0.5 * plain.verdict.gain
+    still = replace(FAST, learning_rate=0.0, steps=20)
+    same = fine_tune(job_of(tmp_path, usual=usual, settings=still)).verdict
+    assert same.tuned_loss == same.base_loss == read.verdict.base_loss

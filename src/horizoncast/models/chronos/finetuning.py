@@ -174,10 +174,10 @@ def _trained(job: Job, loaded: Loaded, split: Split, progress: Progress | None) 
         check_room(loaded.manifest.name, _needed_mb(job, loaded, split), memory_available() / MIB)
     network = loaded.pipeline.model.to(device)
     if loaded.manifest.kind == BOLT:
-        before = _bolt_losses(network, split.test)
+        before = _member_losses(job, loaded, split.test)
         key, states = key_of(job, loaded.manifest, split), job.output / STATES
         tuned = tune_bolt(network, split, settings, states=states, key=key, progress=progress)
-        after = _bolt_losses(tuned.network, split.test)
+        after = _member_losses(job, loaded, split.test)  # tuned in place
     else:
         before = losses_of(loaded.pipeline, split.test, job.columns)
         better, tuned = tune_chronos2(
@@ -227,8 +227,7 @@ def _without_adapter(job: Job, loaded: Loaded, split: Split, plain: Floats) -> F
     """
     if job.usual is None or loaded.adapter is not None:
         return plain
-    answers = job.usual(loaded, split.test, split.test.targets.shape[1])
-    usual = window_losses(answers, split.test, loaded.manifest.quantiles)
+    usual = _member_losses(job, loaded, split.test)
     return usual if np.nanmean(usual) < np.nanmean(plain) else plain
 
 
@@ -271,6 +270,14 @@ def losses_on(loaded: Loaded, windows: Windows) -> Floats:
     if loaded.manifest.kind == BOLT:
         return _bolt_losses(loaded.pipeline.model, windows)
     return losses_of(loaded.pipeline, windows)
+
+
+def _member_losses(job: Job, loaded: Loaded, windows: Windows) -> Floats:
+    """(N,) losses of what the member answers with the weights as they are, seasons read where it does."""
+    if job.usual is None:
+        return _bolt_losses(loaded.pipeline.model, windows)
+    answers = job.usual(loaded, windows, windows.targets.shape[1])
+    return window_losses(answers, windows, loaded.manifest.quantiles)
 
 
 def _bolt_losses(network: Any, windows: Windows) -> Floats:

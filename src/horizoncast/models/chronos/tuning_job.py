@@ -53,8 +53,8 @@ class Job:
     created_by
         Command, for the manifest.
     usual
-        What the member answers with the base where it does not read the series as it is; an adapter, which
-        does, has to be better than that as well. None where it does.
+        What the member answers where it does not read the series as it is: a training is judged by that, and
+        an adapter, which does, has to be better than that as well. None where it does.
     """
 
     base: Path
