@@ -22,7 +22,8 @@ from horizoncast.models.chronos.config import ChronosConfig
 from horizoncast.models.chronos.inference import Raw
 from horizoncast.models.chronos.pipeline import get_pipeline, release_pipeline
 from horizoncast.models.chronos.places import SHIPPED_NAME
-from horizoncast.models.chronos.seasons import LEAST_WEIGHT, Anchor, Trial, needed, trials, weigh
+from horizoncast.models.chronos.seasons import Anchor, Trial, needed, trials, weigh
+from horizoncast.models.evidence import LEAST_WEIGHT
 from horizoncast.models.registry import make_member
 from horizoncast.series import Series
 from support import make_series, market

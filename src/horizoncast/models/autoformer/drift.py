@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from horizoncast.models.evidence import EVEN, LEAST_WEIGHT, odds
 from horizoncast.models.lag_features import Design, anchor_row, mean_square_difference
 
 Floats = npt.NDArray[np.float64]
@@ -30,11 +31,7 @@ _FEWEST_ROWS = 20
 _BELIEF = 10.0
 """Origins' worth of belief that what is left spreads as the naive's errors do: weight and anchor are chosen
 on the same origins, and growth changes."""
-_LEAST_SPREAD, _TINY, _SURE = 0.1, 1e-300, 300.0
-
-PRICE_ODDS = 0.0025
-"""Of a drift in a price: too little for one, unless the past speaks for it."""
-_LEAST_WEIGHT = 0.05
+_LEAST_SPREAD = 0.1
 
 CLEAR = 20.0
 """Odds from which another anchor takes the place of the design's."""
@@ -60,7 +57,7 @@ class Drift:
 
 
 def anchored(
-    z: Floats, design: Design, periods: Sequence[int], steps: int, *, prior: float = 1.0
+    z: Floats, design: Design, periods: Sequence[int], steps: int, *, prior: float = EVEN
 ) -> tuple[Design, Drift | None]:
     """The design of a training window with its drift; None, and the design as it is, without a season.
 
@@ -75,7 +72,7 @@ def anchored(
     periods
         Of the calendar; the longest that the window holds twice before H steps measures the drift.
     prior
-        Odds of a drift beforehand; `PRICE_ODDS` for a price.
+        Odds of a drift beforehand.
     """
     held = [p for p in periods if 2 * p + steps < len(z)]
     rows, worth = _origins(len(z), max(held, default=0), steps)
@@ -87,14 +84,14 @@ def anchored(
     tried = {m: judge(m) for m in {1, design.anchor, *held}}
     best = min(tried, key=lambda m: tried[m][0])
     own, found = tried[design.anchor][0], tried[best][0]
-    if worth * len(rows) * np.log(max(own, _TINY) / max(found, _TINY)) <= np.log(CLEAR):
+    if odds(own, found, worth * len(rows)) <= CLEAR:
         return design, _told(tried[design.anchor][1])
     spread = float(np.sqrt(mean_square_difference(z, best)))
     return replace(design, anchor=best, spread=spread), _told(tried[best][1])
 
 
 def _told(drift: Drift) -> Drift | None:
-    return drift if drift.weight >= _LEAST_WEIGHT else None
+    return drift if drift.weight >= LEAST_WEIGHT else None
 
 
 def _origins(length: int, period: int, steps: int) -> tuple[Ints, float]:
@@ -110,20 +107,20 @@ def _judged(
 ) -> tuple[float, Drift]:
     """Loss of an anchor with its drift at past origins, and that drift.
 
-    With losses L_0 and L_1 without and with the drift at n independent origins the odds for it are
-    ``(L_0 / L_1)^n`` times those beforehand: a Laplace likelihood of the absolute error with its scale at the
-    maximum. Nothing but the past of an origin enters its drift.
+    Its weight is the odds for it by past absolute errors (`models.evidence`), as a probability.
+    Nothing but the past of an origin enters its drift.
     """
     lead = np.arange(1, steps + 1)
     origins, leads = np.repeat(rows, steps), np.tile(lead, len(rows))
     off = (z[origins + leads] - z[anchor_row(origins, leads, anchor)]).reshape(len(rows), steps)
     step = growth(z, period, anchor, rows, steps)
     without, having = (float(np.abs(error / np.sqrt(lead)).mean()) for error in (off, off - step))
-    evidence = worth * len(rows) * np.log(max(without, _TINY) / max(having, _TINY))
-    weight = float(1.0 / (1.0 + np.exp(-np.clip(evidence, -_SURE, _SURE)) / prior))
+    independent = worth * len(rows)
+    chance = odds(without, having, independent, prior)
+    weight = chance / (1.0 + chance)
     left = off - weight * step
     before, after = (float(np.mean(error**2 / lead)) for error in (off, left))
-    share = 0.5 * worth * len(rows) / (worth * len(rows) + _BELIEF)
+    share = 0.5 * independent / (independent + _BELIEF)
     spread = float(np.clip((after / before) ** share, _LEAST_SPREAD, 1.0)) if before > 0 else 1.0
     return float(np.abs(left / np.sqrt(lead)).mean()), Drift(period=period, weight=weight, spread=spread)
 

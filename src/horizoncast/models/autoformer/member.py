@@ -25,9 +25,10 @@ from horizoncast.models.autoformer.anchor import (
     spans_two_years,
 )
 from horizoncast.models.autoformer.config import AutoformerConfig
-from horizoncast.models.autoformer.drift import PRICE_ODDS, Drift, anchored
+from horizoncast.models.autoformer.drift import Drift, anchored
 from horizoncast.models.autoformer.origins import joined, related_origins, split_origins
 from horizoncast.models.base import Member, MemberConfig, Prediction, seed_of
+from horizoncast.models.evidence import prior_odds
 from horizoncast.models.lag_features import (
     Design,
     Window,
@@ -101,7 +102,7 @@ class Autoformer(Member[AutoformerConfig, AutoformerState]):
         """
         window = window_of(history)
         design = choose_design(window, history.periods, horizon)
-        prior = PRICE_ODDS if history.series.price_like else 1.0
+        prior = prior_odds(history.series)
         design, drift = anchored(window.z, design, history.periods, horizon.steps, prior=prior)
         design = replace(design, seasons=tuple(p for p in history.periods if 3 * p <= len(window.z)))
         context = min(self.config.context, max(8, len(window.z) // 4))

@@ -19,7 +19,8 @@ from horizoncast.models.chronos.chosen import CONTEXT, SEASON, Chosen, leave_cho
 from horizoncast.models.chronos.config import AUTO, OFF, ON, ChronosConfig
 from horizoncast.models.chronos.folder import ModelManifest
 from horizoncast.models.chronos.inference import Raw
-from horizoncast.models.chronos.seasons import PRICE_ODDS, Anchor, needed, trials, weigh
+from horizoncast.models.chronos.seasons import Anchor, needed, trials, weigh
+from horizoncast.models.evidence import prior_odds
 from horizoncast.series import History, Series
 
 Ask = Callable[[Sequence[History], Reading], list[Raw]]
@@ -82,10 +83,8 @@ class Chooser:
 
     def _anchored(self, histories: Sequence[History], spans: Sequence[int], ask: Ask) -> list[Weighted]:
         """The readings at the contexts given: as it is, and by its anchors where it has any."""
-        plain = (
-            self.config.season == OFF or told_of(self.manifest) is not None
-        )  # an adapter reads as it learned
-        if plain or not histories[0].periods:
+        adapted = told_of(self.manifest) is not None  # it reads as it learned
+        if adapted or self.config.season == OFF or not histories[0].periods:
             return [((Reading(context=span), 1.0),) for span in spans]
         origins = [self._origins(history) for history in histories]
         tried = [
@@ -98,7 +97,7 @@ class Chooser:
         readings: list[Weighted] = []
         for history, span, mine, pairs, found in zip(histories, spans, tried, wanted, origins, strict=True):
             losses = {(r, a): self._losses[r, Reading(context=span, anchor=a)] for r, a in pairs}
-            prior = PRICE_ODDS if history.series.price_like else 1.0
+            prior = prior_odds(history.series)
             weights = weigh(mine, losses, found.worth, forced=forced, prior=prior)
             self._weights[history.cutoff] = weights
             readings.append(tuple((Reading(context=span, anchor=a), w) for a, w in weights.items()))

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from horizoncast.models.chronos.contexts import FEWEST
+from horizoncast.models.evidence import EVEN, LEAST_WEIGHT, odds
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -37,13 +38,8 @@ SEASONS = (4, 2, 1)
 """K: the first that the history is long enough for."""
 BLOCKS = 4
 """Seasons ahead at most: every one is a pass of its own."""
-LEAST_WEIGHT = 0.05
-"""Weight below which a reading is not worth its pass."""
-PRICE_ODDS = 0.0025
-"""Of a season in a price: too little for a pass, unless the past speaks for it."""
 _SHORTEST = 24
 """Differences below which a checkpoint is far too sure: 80 % intervals from 12 of a walk cover 47 %."""
-_TINY, _SURE = 1e-300, 300.0
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -144,15 +140,12 @@ def weigh(
     worth: float = 1.0,
     *,
     forced: bool,
-    prior: float = 1.0,
+    prior: float = EVEN,
 ) -> dict[Anchor | None, float]:
     """Weight of each reading (None: the series as it is), summing to 1; those below `LEAST_WEIGHT` left out.
 
-    A reading that did ``g = log(L_0 / L_k)`` better than the series as it is at n independent origins has
-    odds of ``exp(n g)`` against it, times its odds beforehand: half for the series as it is, the other half
-    shared by its seasons (`prior`). That is the posterior under a Laplace-like likelihood of the pinball
-    loss (Yu & Moyeed 2001) with its scale at the maximum, ``-n log L``, and exponential weighting by past
-    losses (Vovk 1990). Quantiles are averaged with these weights.
+    Odds against the series as it is by past losses (`models.evidence`), beforehand half for it, the other
+    half shared by its seasons (`prior`). Quantiles are averaged with these weights.
 
     Parameters
     ----------
@@ -163,19 +156,15 @@ def weigh(
     forced
         The series as it is takes no part, unless no season fits.
     prior
-        Odds beforehand of all seasons together; `PRICE_ODDS` for a price.
+        Odds beforehand of all seasons together.
     """
     share = prior / len(tried) if tried else 0.0
-    odds: dict[Anchor | None, float] = {} if forced and tried else {None: 1.0}
+    found: dict[Anchor | None, float] = {} if forced and tried else {None: 1.0}
     for trial in tried:
-        evidence = 0.0
-        if trial.rows and losses:
-            plain, found = (
-                float(np.mean([losses[row, a] for row in trial.rows])) for a in (None, trial.anchor)
-            )
-            evidence = worth * len(trial.rows) * float(np.log(max(plain, _TINY) / max(found, _TINY)))
-        odds[trial.anchor] = share * float(np.exp(np.clip(evidence, -_SURE, _SURE)))
-    total = sum(odds.values())
-    kept = {anchor: odd for anchor, odd in odds.items() if odd >= LEAST_WEIGHT * total}
+        rows = trial.rows if losses else ()
+        plain, own = (float(np.mean([losses[row, a] for row in rows] or [1.0])) for a in (None, trial.anchor))
+        found[trial.anchor] = odds(plain, own, worth * len(rows), share)
+    total = sum(found.values())
+    kept = {anchor: odd for anchor, odd in found.items() if odd >= LEAST_WEIGHT * total}
     total = sum(kept.values())
     return {anchor: odd / total for anchor, odd in kept.items()}
